@@ -79,8 +79,8 @@ async def _admit(_: Scope) -> None:
 
 
 async def _is_own(stream: Stream) -> bool:
-    """Whether a connection is not another user's of this machine."""
-    client, server = (ends[:2] for ends in (stream.socket.getpeername(), stream.socket.getsockname()))
+    """Whether a connection is not another user's of this machine. Raises BrokenResourceError, ClosedResourceError."""
+    client, server = (end[:2] for end in stream.ends())
     if not await trio.to_thread.run_sync(is_of_another, client, server):
         return True
     await stream.receive_some()  # what was not read would have the kernel take back the answer

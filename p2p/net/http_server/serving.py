@@ -21,7 +21,7 @@ from p2p.net.http_server.turns import Turns
 from p2p.wire.address import canonical
 
 Welcome = Callable[[Stream], Awaitable[bool]]
-"""Whether a connection is served; tells its client if it is not."""
+"""Whether a connection is served; tells its client if it is not. Raises BrokenResourceError, ClosedResourceError."""
 
 GRACE_TIMEOUT_S = 3.0
 """How long answers under way may still take once the server is told to stop."""
@@ -92,6 +92,8 @@ async def _speak(
             await turn()
             if welcome is None or await welcome(stream):
                 await speaker.speak(stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # it ended before it was served
     finally:
         connections.leave(stream, host)
         stream.abort()

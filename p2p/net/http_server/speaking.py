@@ -43,7 +43,7 @@ class Speaker:
             idle.cancel()
 
     async def _serve(self, stream: Stream) -> None:
-        ends = {"client": _host(stream.socket.getpeername()), "server": _host(stream.socket.getsockname())}
+        client, server = map(_host, stream.ends())
         reader: h11.Connection | None = framing.reader()
         number = 0
 
@@ -61,7 +61,12 @@ class Speaker:
                 return
             number += 1
             exchange = Exchange(stream, reader, asked, is_last)
-            scope = {**scope_of(request), **ends, "state": {ABORT: stream.abort, EXCHANGE: exchange}}
+            scope = {
+                **scope_of(request),
+                "client": client,
+                "server": server,
+                "state": {ABORT: stream.abort, EXCHANGE: exchange},
+            }
             await self._application(scope, exchange.receive, exchange.send)
             reader = await exchange.finish()
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 
@@ -22,6 +23,13 @@ class Stream:
         self._stream = stream
         self.turn = turn
         self.socket = stream.socket
+
+    def ends(self) -> tuple[Any, Any]:
+        """The addresses of the other side, and of this one. Raises BrokenResourceError if the connection has ended."""
+        try:
+            return self.socket.getpeername(), self.socket.getsockname()
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def receive_some(self) -> bytes:
         """Waits for bytes, and for a turn; b"" at the end. Raises BrokenResourceError, ClosedResourceError."""
