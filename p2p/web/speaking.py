@@ -30,6 +30,8 @@ FOREIGN = (
     b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
     b"This peer is another user's. Ask one of yours.\n"
 )
+FOREIGN_TIMEOUT_S = 0.05
+"""How long another user's connection holds a place, before it is told."""
 
 
 class Speaking:
@@ -83,6 +85,7 @@ async def _is_own(stream: Stream) -> bool:
     client, server = (end[:2] for end in stream.ends())
     if not await trio.to_thread.run_sync(is_of_another, client, server):
         return True
-    await stream.receive_some()  # what was not read would have the kernel take back the answer
+    with trio.move_on_after(FOREIGN_TIMEOUT_S):
+        await stream.receive_some()  # what was not read would have the kernel take back the answer
     await stream.send_all(FOREIGN)
     return False

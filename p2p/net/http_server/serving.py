@@ -21,7 +21,10 @@ from p2p.net.http_server.turns import Turns
 from p2p.wire.address import canonical
 
 Welcome = Callable[[Stream], Awaitable[bool]]
-"""Whether a connection is served; tells its client if it is not. Raises BrokenResourceError, ClosedResourceError."""
+"""Whether a connection is served; tells its client if it is not. Raises BrokenResourceError, ClosedResourceError.
+
+It is asked before anything is said, so that whoever is not served holds no place by silence.
+"""
 
 GRACE_TIMEOUT_S = 3.0
 """How long answers under way may still take once the server is told to stop."""
@@ -88,10 +91,9 @@ async def _speak(
         stream.abort()
         return
     try:
-        if await connections.speaks(stream):
+        if (welcome is None or await welcome(stream)) and await connections.speaks(stream):
             await turn()
-            if welcome is None or await welcome(stream):
-                await speaker.speak(stream)
+            await speaker.speak(stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # it ended before it was served
     finally:

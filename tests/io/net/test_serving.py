@@ -60,3 +60,24 @@ async def test_a_client_that_resets_its_connection_is_no_error_of_ours(welcome: 
             while connections.open:
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
+
+
+async def test_whoever_is_not_served_holds_no_place_by_silence() -> None:
+    """Another user of the machine kept a peer's own user out, with 256 connections that said nothing."""
+    asked = trio.Event()
+
+    async def refuses(_: Stream) -> bool:
+        asked.set()
+        return False
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    connections, turns = Connections(1), Turns()
+    async with trio.open_nursery() as nursery:
+        serving = partial(serve, listeners, nothing, connections, turns, trio.Event(), trio.Event(), welcome=refuses)
+        await nursery.start(serving)
+        async with await trio.open_tcp_stream(*listeners[0].socket.getsockname()) as silent:
+            with trio.fail_after(5):
+                assert await silent.receive_some() == b""
+        assert asked.is_set()
+        assert not connections.open
+        nursery.cancel_scope.cancel()
