@@ -66,9 +66,9 @@ class AtHand:
             self._closing.append(self._files.pop(key))
 
     def offer(self, key: Key, descriptor: int) -> None:
-        """Keeps a file open that has been read."""
+        """Keeps a file open that has been read, unless many are offered and nobody reads any at once, as with jobs."""
         self.sweep()
-        if _NOWAIT is not None and key not in self._files:
+        if _NOWAIT is not None and key not in self._files and len(self._offered) < KEPT_OPEN:
             self._offered.append((key, os.dup(descriptor)))
 
     def sweep(self) -> None:

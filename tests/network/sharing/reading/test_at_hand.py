@@ -95,6 +95,13 @@ def test_few_are_kept_open(kept: AtHand, file: Path, shorten: Shorten) -> None:
     assert kept.read((OTHER, 0), stamp, 0, 1) is not None
 
 
+def test_few_are_kept_open_though_nobody_reads_at_once(kept: AtHand, file: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for entry in range(100):
+        offer(kept, file, entry)
+    assert len(os.listdir("/proc/self/fd")) == before + at_hand.KEPT_OPEN
+
+
 def test_where_no_disk_says_nothing_is_kept(kept: AtHand, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at_hand, "_NOWAIT", None)
     stamp = offer(kept, file)
