@@ -173,6 +173,8 @@ class UserFetches:
                 )
         self._being_removed.append(one)
         try:
+            if finished:
+                await self._check_known(one)
             if after(one.kept.state, "pause") is not None:
                 await self._halt(one)
             removed = Removed()
@@ -187,6 +189,15 @@ class UserFetches:
         """Raises ConfigError if the fetch is being removed, or another of the same files."""
         if any(other is one or _have_same_files(one, other) for other in self._being_removed):
             raise ConfigError(f"Fetch {short(one.kept.id)} is being removed. Give the command again once it is.")
+
+    async def _check_known(self, one: UserFetch) -> None:
+        """Raises ConfigError if the files that the fetch has finished cannot be told from others any more."""
+        share = one.kept.share
+        if one.kept.state == "done" and share is not None and not await self._leftovers.are_known(share):
+            raise ConfigError(
+                f"This peer no longer shares what fetch {short(one.kept.id)} got, and does not know what was in "
+                "the files. Delete them yourself, and leave out --delete-files."
+            )
 
     async def _forget(self, one: UserFetch) -> None:
         """Forgets a fetch that is not under way."""

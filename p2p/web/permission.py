@@ -66,7 +66,11 @@ def refusal(asked: Asked, secret: Secret, names: frozenset[str]) -> Refusal | No
     if is_reading and (is_open or asked.path == LOGIN):
         return None
     if secret in (Secret.NONE, Secret.WRONG):
-        return Refusal(401, "Log in first: `shoal web --code` prints an address that lets a browser in, once.")
+        return Refusal(
+            401,
+            "Log in first: `shoal web --code` prints an address that lets a browser in, once. Scripts send the token "
+            "that `shoal web` names.",
+        )
     if is_reading or secret is Secret.TOKEN:
         return None
     if asked.origin is None or secret is not Secret.SESSION_AND_FORM:

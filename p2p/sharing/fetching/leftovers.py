@@ -44,6 +44,17 @@ class Leftovers:
         self._sharing = sharing
         self._disk = disk
 
+    async def are_known(self, share: ShareId) -> bool:
+        """Whether this peer still has the list of the files of a share, by which finished ones are told from others."""
+        return await self._disk.run(self._has_layout, share)
+
+    def _has_layout(self, share: ShareId) -> bool:
+        try:
+            self._library.layout(share)
+        except NotFound:
+            return False
+        return True
+
     async def remove(self, share: ShareId, folder: Path, *, finished: bool) -> Removed:
         """Deletes the `.part` files of a fetch that is not running and, if `finished`, its files in place.
 

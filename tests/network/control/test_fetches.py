@@ -23,6 +23,7 @@ from p2p.control.protocol import (
 )
 from p2p.core.shares.fetch_states import UNDER_WAY
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError, TargetExists
+from p2p.ids import to_text
 from p2p.node import Node
 from tests.support.constants import Shorten
 from tests.support.world import Published, World, asked, same_tree, until
@@ -213,8 +214,20 @@ async def test_finished_files_are_deleted_if_they_are_what_was_fetched(
     assert (removed.files, removed.changed) == (1, 1)
     assert [path.name for path in top.rglob("*") if path.is_file()] == ["b.bin"]
     with pytest.raises(NotFound):
-        await asked(node, UnshareRequest(id=published.link.share_id.hex()))
+        await asked(node, UnshareRequest(id=to_text(published.link.share_id)))
     assert node.library.shares() == []
+
+
+async def test_files_that_are_no_longer_known_are_not_said_to_be_deleted(world: World, published: Published) -> None:
+    passing = await world.peer("passing")
+    await asked(passing, get(world, passing, published), keep_serving=False)
+    await world.stop("passing")
+    passing = await world.peer("passing")
+    with pytest.raises(ConfigError, match="Delete them yourself"):
+        await asked(passing, RemoveRequest(id=row(passing).id, delete_files=True))
+    assert same_tree(published.path, world.out(passing) / "data")
+    assert (await asked(passing, RemoveRequest(id=row(passing).id))).files == 0
+    assert rows(passing) == []
 
 
 async def test_a_command_that_makes_no_sense_leaves_no_fetch(world: World, node: Node, published: Published) -> None:
