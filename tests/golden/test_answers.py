@@ -159,7 +159,7 @@ LISTS = frozenset({"runtimes", "addresses", "seen_as"})
 """Lists whose length depends on the moment or the machine too."""
 WORDS = (
     (re.compile(r"[a-z2-7]{52}"), "ID"),
-    (re.compile(r"(\b[Jj]ob |--resume |\bsave-)[a-z2-7]{8}\b"), r"\1SHORT"),
+    (re.compile(r"(\b[Jj]ob |`shoal resume |\bsave-)[a-z2-7]{8}\b"), r"\1SHORT"),
     (re.compile(r"code=[\w-]{32}"), "code=CODE"),
     (re.compile(r"127\.0\.0\.1(:|%3A)\d+"), r"127.0.0.1\1PORT"),
 )

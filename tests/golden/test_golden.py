@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
     "answers_commands.json": "93e94e209ae4b416a1e19fb93c3af587f97b323a3ca48ba3a56bd3c795ef99ab",
-    "answers_control.json": "f6943b3bfc4d9f0e9f69f455e55a990e34e8f7a3f91285a8c7e0775d2dd37a55",
+    "answers_control.json": "68c48795c6fff870b60705ff282d475dd59fcbe5a4dd7a7c287335e8eb6afae7",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",
