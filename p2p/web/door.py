@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2p.concurrency.accepting import CONNECTION
 from p2p.gateway.shelf import Shelf
 from p2p.web.deps import Deps
 
 if TYPE_CHECKING:
     from p2p.web.speaking import Speaking
+
+LOAD_AGAIN_S = 5.0
 
 
 class Door:
@@ -57,8 +60,12 @@ class Door:
     async def _listen(self, listeners: Sequence[trio.SocketListener]) -> None:
         from p2p.web.listening import until_asked
 
-        await until_asked(listeners)
-        await (await self._load()).serve(listeners)
+        while self._loaded is None:
+            await until_asked(listeners)
+            await CONNECTION.contain(self._load)
+            if self._loaded is None:  # Shoal is being upgraded, say, or no descriptor is left
+                await trio.sleep(LOAD_AGAIN_S)
+        await self._loaded.serve(listeners)
 
     async def _load(self) -> "Speaking":
         async with self._loading:
