@@ -10,6 +10,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import trio
@@ -31,6 +32,8 @@ MAX_OPEN = 1000
 Hints = tuple[Sequence[PeerHint], Sequence[str]]
 """Peers that may have something, and trackers that may know of more."""
 _Named = tuple[ids.PeerId, str]
+_answered: ContextVar[trio.CancelScope | None] = ContextVar("_answered", default=None)
+"""The request that is being answered here, if it came over TCP."""
 
 
 class WebAccess:
@@ -56,9 +59,11 @@ class WebAccess:
         """Lets a request be answered while the body runs, which ends with its session, or with the token if None."""
         with trio.CancelScope() as scope:
             self._in_use[scope] = session
+            outer = _answered.set(scope)
             try:
                 yield
             finally:
+                _answered.reset(outer)
                 del self._in_use[scope]
 
     def end(self, session: Session) -> None:
@@ -69,11 +74,14 @@ class WebAccess:
                 scope.cancel()
 
     async def renew(self) -> None:
-        """Replaces the token, and ends all sessions, and all that is being answered. Raises StorageError."""
+        """Replaces the token, and ends all sessions, and all that is being answered, but for the request that asked for
+        this. Raises StorageError.
+        """
         self._token = await trio.to_thread.run_sync(self._write)
         self.sessions.end_all()
         for scope in self._in_use:
-            scope.cancel()
+            if scope is not _answered.get():
+                scope.cancel()
 
     def open(self, link: Link | PointerLink, hints: Sequence[PeerHint]) -> str:
         """Opens what a link leads to. Returns its address."""

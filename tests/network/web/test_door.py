@@ -155,6 +155,13 @@ async def test_a_new_token_ends_the_old_one_and_all_sessions(peer: Node, client:
         assert (await script.get("/metrics")).status_code == 200
 
 
+async def test_whoever_asks_over_tcp_for_a_new_token_is_answered(peer: Node) -> None:
+    async with client_of(peer, token=True) as script:
+        renewed = await script.post(f"{API}web", json={"new_token": True})
+        assert renewed.json()["token_file"] == str(peer.home / web_access.TOKEN_FILE)
+        assert (await script.get("/metrics")).status_code == 401
+
+
 async def test_what_is_being_answered_ends_with_what_let_it_in(peer: Node, client: httpx2.AsyncClient) -> None:
     assert peer.access is not None
     await client.get(await login_of(peer))
