@@ -59,14 +59,14 @@ class Connections:
                     connection.close()
                     if was_used:  # it was closed since: the peer has other things to do, or is another one by now
                         continue
-                    raise _broken_off(error) from error
+                    raise _broken_off() from error
                 except TimeoutError as error:
                     text = f"The peer said nothing for {connection.timeout:.0f} seconds. Look whether it still runs."
                     raise TimeoutError(errno.ETIMEDOUT, text) from error
                 try:
                     return Answer(response.status, response.headers, response.read())
                 except (ConnectionError, http.client.IncompleteRead) as error:
-                    raise _broken_off(error) from error
+                    raise _broken_off() from error
 
     @contextmanager
     def _connection(self) -> Iterator["_Connection"]:
@@ -139,9 +139,8 @@ class _Connection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
 
 
-def _broken_off(error: Exception) -> ConnectionError:
+def _broken_off() -> ConnectionError:
     return ConnectionResetError(
         errno.ECONNRESET,
-        f"The peer ended the answer midway ({str(error) or type(error).__name__}). "
-        "It was stopped, or others no longer have the share. Read again.",
+        "The peer ended the answer midway: it was stopped, or others no longer have the share. Read again.",
     )
