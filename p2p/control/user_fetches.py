@@ -5,6 +5,7 @@ its fetch is paused, unless it runs in the background. What was under way when a
 The states are those of `core.shares.fetch_states`.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ from p2p.control.protocol import Emit, Failure, GetRequest
 from p2p.control.reporting import reported
 from p2p.core.shares.fetch_states import UNDER_WAY, Move, after, why_not
 from p2p.errors import ConfigError, NotFound, ShoalError
+from p2p.formats import quoted
 from p2p.ids import short, to_text
 from p2p.progress import Progress
 from p2p.sharing.fetching.leftovers import Leftovers, Removed
@@ -32,6 +34,8 @@ from p2p.store import kept_fetches
 from p2p.store.disk import Disk
 from p2p.store.kept_fetches import KeptFetch, KeptFetches
 from p2p.wire.link import Link, parse_any_link
+
+logger = logging.getLogger(__name__)
 
 RUNNING = Wall("fetch of the user")
 
@@ -97,7 +101,10 @@ class UserFetches:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs fetches until cancelled. A node goes on with those that were under way."""
         for kept in await self._disk.run(self._store.recover):
-            self._all[kept.id] = UserFetch(kept, keep_serving=True)
+            try:
+                self._all[kept.id] = UserFetch(kept, keep_serving=True)
+            except msgspec.ValidationError as error:
+                logger.warning("a fetch of %s is left out: another version stored it (%s)", quoted(kept.name), error)
         async with trio.open_nursery() as nursery:
             task_status.started()
             if self._of_node:

@@ -54,7 +54,10 @@ class Planner(Protocol):
         """
 
     async def confirm(self, plan: Plan) -> None:
-        """Makes that plan once more, and those before it that were made only once. Raises JobError if one differs."""
+        """Makes that plan once more, and those before it that the same guest made only once.
+
+        Raises JobError if one differs.
+        """
 
     async def finish(self, plan: Plan, partials: Sequence[bytes]) -> bytes:
         """Makes the action's result. Raises JobError."""

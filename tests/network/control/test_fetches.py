@@ -1,7 +1,9 @@
 """Fetches as things of their own: what ends them, what does not, and what is left of them."""
 
+import logging
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Any
 
@@ -23,6 +25,7 @@ from p2p.control.protocol import (
 )
 from p2p.core.shares.fetch_states import UNDER_WAY
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError, TargetExists
+from p2p.homes import DATABASE_FILE
 from p2p.ids import to_text
 from p2p.node import Node
 from tests.support.constants import Shorten
@@ -142,6 +145,20 @@ async def test_a_fetch_in_the_background_outlives_commands_and_nodes(
     await world.stop("node")
     node = await world.peer("node", stays=True)
     assert (await asked(node, FollowRequest(id=begun.id))).paths == answer.paths
+
+
+async def test_a_fetch_that_another_version_stored_ends_no_peer(
+    world: World, node: Node, published: Published, caplog: pytest.LogCaptureFixture
+) -> None:
+    await asked(node, get(world, node, published))
+    await world.stop("node")
+    with closing(sqlite3.connect(node.home / DATABASE_FILE)) as database, database:
+        database.execute("UPDATE kept_fetch SET request = ?", ['{"do": "get", "link": "x", "out": "/", "new": 1}'])
+    with caplog.at_level(logging.WARNING, "p2p.control.user_fetches"):
+        node = await world.peer("node", stays=True)
+    assert rows(node) == []
+    assert "another version stored it" in caplog.text
+    assert (await asked(node, get(world, node, published))).bytes == 6 * MIB + 10
 
 
 async def test_a_paused_fetch_stays_paused_whatever_starts(world: World, node: Node, published: Published) -> None:
