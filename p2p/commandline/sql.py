@@ -194,7 +194,9 @@ class _Run:
             session = Session(Global.home, self._settings)
             used.callback(session.close)
             session.reach()
-            system = ShoalFileSystem(Global.home, peers=self._peers, wait_s=self._wait_s, skip_instance_cache=True)
+            system = ShoalFileSystem(
+                Global.home, peers=self._peers, wait_s=self._wait_s, only_used=True, skip_instance_cache=True
+            )
             used.callback(system.close)
             out = None if self._out is None else self._part()
             engine = self._engine = used.enter_context(open_engine(system, self._allow, self._memory_bytes, out))

@@ -18,7 +18,7 @@ from p2p.client.sql.literals import named_shares
 from p2p.errors import ShoalError
 
 home, link, allowed, peers, queries = json.loads(sys.stdin.read())
-system = ShoalFileSystem(home, wait_s=1)
+system = ShoalFileSystem(home, wait_s=1, only_used=True)
 said = []
 with open_engine(system, map(Path, allowed), 512 << 20) as engine:
     for query in queries:
@@ -69,6 +69,22 @@ def test_queries_read_shares_and_tables_of_their_own(shared: Shared) -> None:
         assert said == answer, query
     assert "No files found" in nothing
     assert "which files of the share" in several
+
+
+def test_no_share_is_read_that_the_query_does_not_name(shared: Shared) -> None:
+    file = shared.folder / "other.csv"
+    file.write_text("x\n1\n")
+    other = shared.owner.run("share", file, "--json").json()
+    address = f"shoal://{other['id']}/other.csv"
+    refused, named, computed = asked(
+        shared,
+        f"from read_text('sho' || 'al://{other['id']}/other.csv')",
+        f"select x from '{other['link']}'",
+        f"select content from read_text('sho' || '{address.removeprefix('sho')}')",
+    )
+    assert "none of the shares that may be read here" in refused
+    assert named == ["x", "1"]
+    assert "1" in str(computed), "it is named by now"
 
 
 def test_the_wall_holds(shared: Shared, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         peers: Iterable[str] = (),
         wait_s: float = WAIT_S,
         versions: Mapping[str, str] | None = None,
+        only_used: bool = False,
         **options: Any,
     ) -> None:
         """`home` is the folder of the peer that is asked; by default, that of the command line. If none runs there, one
@@ -58,7 +59,8 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
         `link` is one link or several: the peers and trackers that they name are asked for their shares. `peers` are
         asked for every share. `wait_s` is how long to wait while nobody has what is read. `versions` has the share for
-        mutable links that were followed before.
+        mutable links that were followed before. With `only_used`, only shares of `link` and `use` are read: for what
+        asks to be read by addresses that others wrote.
         """
         super().__init__(**options)
         self.home = to_make(config.default_home() if home is None else Path(home).expanduser())
@@ -68,6 +70,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._peers = [("peer", str(parse_peer(text))) for text in peers]
         self._hints: dict[str, str] = {}
         """The query that names the peers and trackers of a share, by its root."""
+        self._used: set[str] | None = set() if only_used else None
         self.use((link,) if isinstance(link, str) else link)
         self._infos: dict[str, Info] = {}
 
@@ -75,7 +78,10 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Asks the peers and trackers that more links name for their shares."""
         for text in links:
             named = parse_any_link(text)
-            self._hints[addresses.root_of(named)] = self._query(named)
+            root = addresses.root_of(named)
+            self._hints[root] = self._query(named)
+            if self._used is not None:
+                self._used.add(root)
 
     def __reduce__(self) -> Any:
         options = {**self.storage_options, "versions": self._versions} if self._versions else self.storage_options
@@ -257,6 +263,8 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
     def _share(self, root: str) -> str:
         """The id of the share to which the root of a path leads."""
         link = _link(root)
+        if self._used is not None and addresses.root_of(link) not in self._used:
+            raise PermissionError(errno.EACCES, f"{addresses.SCHEME}{root} is none of the shares that may be read here")
         if isinstance(link, Link):
             return ids.to_text(link.share_id)
         root = addresses.root_of(link)
