@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from p2p import extras
+from p2p import causes, extras
 from p2p.client.filesystem.addresses import SCHEME
 from p2p.client.sql.literals import Token, address_of, as_literal, rewritten, without_end
 from p2p.errors import ConfigError, NotFound, ShoalError, StorageError
@@ -79,7 +79,7 @@ class Engine:
         except self._duckdb.Error as error:
             raise _explained(str(error)) from error
         except TimeoutError as error:
-            raise NotFound(error.strerror or str(error)) from error
+            raise NotFound(_NUMBER.sub("", str(error))) from error
         except (OSError, ValueError) as error:
             raise QueryError(_NUMBER.sub("", str(error))) from error
 
@@ -114,7 +114,7 @@ def open_engine(system: Any, allowed: Iterable[Path], memory_bytes: int, out: Pa
     try:
         temp = Path(tempfile.mkdtemp(prefix="shoal-sql-"))
     except OSError as error:
-        raise StorageError(f"Cannot make a temporary folder: {error.strerror}.") from error
+        raise StorageError(f"Cannot make a temporary folder: {causes.explained(error)}") from error
     try:
         connection = duckdb.connect(
             config={
