@@ -157,9 +157,9 @@ async def open_node(home: Path, config: Config, *, foreground: bool) -> AsyncIte
     """Runs a peer in `home`, an absolute path, while the body runs.
 
     `foreground` means that the peer runs for one command, on a free port unless one is configured, and not on the web.
-    Raises HomeInUse
-    if another peer is using the home; StorageError, IdentityError, ConfigError. The body's ShoalErrors are
-    raised as they are.
+
+    Raises HomeInUse if another peer is using the home; StorageError, IdentityError, ConfigError. The body's ShoalErrors
+    are raised as they are.
     """
     with posix.lock_home(home, (JOBS, RESULTS, VOLUNTEER)):
         identity = identities.load_or_create(home)

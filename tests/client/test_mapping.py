@@ -62,7 +62,7 @@ async def test_items_come_back_in_their_order(world: World, monkeypatch: pytest.
             processes.until(lambda: stopped.progress.view is not None or stopped.is_done, "the job's beginning")
             stopped.stop()
             assert peer.jobs()[0].state == "cancelled"
-            assert not any("--resume" in note for note in stopped.notes)
+            assert not any("resume" in note for note in stopped.notes)
             with pytest.raises(ConfigError, match="Item 1 cannot be sent: object does not travel"):
                 peer.map(halved, [1, object()])
             left = peer.map(hanging, [1])

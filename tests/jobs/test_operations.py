@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.local_jobs import COUNT_WORDS, expression, run
@@ -37,6 +37,7 @@ def test_word_count(first: str, second: str, cut: int, reducers: int, newline_at
     assert json.loads(by_whole.answer.json or "")[1] == top, "ties fall alike, however the input is cut"
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([b"", b"\r", b"a b", b"\xff\x80\xfe", b"x" * 120, b"\xe2\x98"]), max_size=12), CUTS)
 @example([b"a", b""], 1)
 @example([b""], 1)
@@ -59,6 +60,7 @@ def test_a_large_input_is_read_in_batches() -> None:
     assert expression("inputs.lines().map(len).sum()", {"a": text}, partition_bytes=10**7) == len(text) - 250_000
 
 
+@settings(max_examples=40)
 @given(NUMBERS, st.integers(1, 12), st.integers(1, 5))
 def test_operations_and_actions_on_numbers(numbers: list[int], partitions: int, amount: int) -> None:
     def of(code: str) -> Any:

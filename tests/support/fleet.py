@@ -89,7 +89,7 @@ class Fleet:
         owner = Peer(self._folder / "owner")
         peers = [option for name in VOLUNTEERS for option in ("--peer", self._nodes[name].address)]
         with owner.start("run", self._job, "--partitions", "40", "--json", *peers, "--wait", "20s") as running:
-            running.says("--resume")
+            running.says("shoal resume")
             # Anywhere from its first unit to its last; where exactly is the point.
             time.sleep(chance.uniform(0, 1.5))
             self._kill(victim, chance)
@@ -98,7 +98,7 @@ class Fleet:
         answer = outcome
         if outcome.code:
             assert victim == "owner", outcome.err
-            found = re.search(r"--resume (\w+)", outcome.err)
+            found = re.search(r"shoal resume (\w+)", outcome.err)
             assert found is not None
             answer = owner.run("run", "--resume", found[1], "--json")
         assert answer.json()["result"] == RESULT
