@@ -1,4 +1,8 @@
-"""A whole file through the gateway, beside nginx; many clients at once; many small requests. The client is curl."""
+"""A whole file through the gateway, beside nginx; many clients at once; many small requests. The client is curl.
+
+The file is on disk, as shares are, and in the page cache. What is there is read without a thread, and /dev/shm does not
+allow that.
+"""
 
 import subprocess
 import time
@@ -26,7 +30,7 @@ def stream(settings: Settings) -> Report:
     report = Report("stream", f"{show_size(SIZE)} through curl to /dev/null, cached")
     if not (shoal.installed(report.notes) and installed(report.notes, "curl", "nginx")):
         return report
-    with workspace(SIZE) as work, ExitStack() as stack:
+    with workspace(SIZE, on_disk=True) as work, ExitStack() as stack:
         file = _file(work)
         shared = stack.enter_context(owner(work, file.parent))
         site, base = stack.enter_context(nginx(file.parent, work / "nginx", is_plain=True))
@@ -45,7 +49,7 @@ def clients(_: Settings) -> Report:
     report = Report("clients", f"{PASSES} times {show_size(SIZE)}, by {CLIENTS} clients at once")
     if not (shoal.installed(report.notes) and installed(report.notes, "curl")):
         return report
-    with workspace(SIZE) as work:
+    with workspace(SIZE, on_disk=True) as work:
         file = _file(work)
         with owner(work, file.parent) as shared:
             each = SIZE * PASSES // CLIENTS
@@ -68,7 +72,7 @@ def requests(settings: Settings) -> Report:
     report = Report("requests", f"{REQUESTS} ranges of {SMALL_BYTES} bytes over {CONNECTIONS} connections, by curl")
     if not (shoal.installed(report.notes) and installed(report.notes, "curl")):
         return report
-    with workspace(SIZE) as work:
+    with workspace(SIZE, on_disk=True) as work:
         file = _file(work)
         with owner(work, file.parent) as shared:
             each = REQUESTS // CONNECTIONS
