@@ -5,7 +5,7 @@ from pathlib import Path
 
 from p2p.errors import ConfigError, StorageError
 from p2p.paths import absolute, exists
-from p2p.wire.link import is_link, parse_link
+from p2p.wire.link import is_link, parse_any_link
 
 
 def named_input(text: str) -> str:
@@ -16,6 +16,6 @@ def named_input(text: str) -> str:
         return text
     path = absolute(Path(text))
     with suppress(ConfigError, StorageError):
-        if not exists(path) and parse_link(text):
+        if not exists(path) and parse_any_link(text):
             return text
     return str(path)

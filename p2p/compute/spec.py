@@ -13,7 +13,7 @@ _Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """What the user specified for a job; sizes are in bytes. Inputs are links, or absolute paths."""
+    """What the user specified for a job; sizes are in bytes. Inputs are links of any kind, or absolute paths."""
 
     path: str
     inputs: tuple[str, ...] = ()
@@ -40,6 +40,7 @@ class Resumable(msgspec.Struct, frozen=True):
     """A job as it is stored in the journal, with everything needed to resume it. Ids are text."""
 
     wish: JobSpec
+    """In place of a mutable link as an input, it has the link to the share that this led to when the job began."""
     runtime: str
     digest: str
     bundle: str

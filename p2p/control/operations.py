@@ -15,7 +15,6 @@ from p2p.concurrency.walls import Wall
 from p2p.control import answers, reading
 from p2p.control import protocol as requests
 from p2p.control.errands import Errands
-from p2p.control.getting import newest
 from p2p.control.limits import Limits
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note
@@ -32,7 +31,7 @@ from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.share import Sharing
-from p2p.wire.link import PointerLink, is_link, parse_any_link, parse_link, parse_peer
+from p2p.wire.link import Link, PointerLink, is_link, parse_any_link, parse_peer
 
 if TYPE_CHECKING:
     from p2p.compute.volunteer.volunteering import Volunteering
@@ -212,7 +211,7 @@ class Operations:
         if isinstance(link, PointerLink):
             progress = Progress()
             async with reported(progress, emit):
-                link, known = await newest(deps.discovery, link, hints, request.wait_s, progress)
+                link, known = await deps.discovery.mutable_links.newest(link, hints, request.wait_s, progress)
             hints += known
         hints += link.peers
         where = link.share_id, hints, link.trackers
@@ -259,16 +258,35 @@ class Operations:
         )
 
     async def _unshare(self, text: str) -> answers.UnshareAnswer:
-        if is_link(text):
-            text = ids.to_text(parse_link(text).share_id)
         rows = await self._deps.shares.rows() if text else []
-        matching = [row for row in rows if ids.to_text(row.id).startswith(text.lower())]
+        link = _link_or_beginning(text)
+        if isinstance(link, PointerLink):
+            known = await self._deps.discovery.mutable_links.known(link)
+            matching = [row for row in rows if row.id in known]
+            none, many = (
+                f"that {quoted(link.name)} leads to",
+                f"are versions of {quoted(link.name)}. Give the id of one.",
+            )
+        else:
+            text = link.lower() if isinstance(link, str) else ids.to_text(link.share_id)
+            matching = [row for row in rows if ids.to_text(row.id).startswith(text)]
+            none, many = f"with the id {quoted(text)}", f"have an id that starts with {quoted(text)}. Give more of it."
         if not matching:
-            raise NotFound(f"This peer shares nothing with the id {quoted(text)}. `shoal shares` lists what it does.")
+            raise NotFound(f"This peer shares nothing {none}. `shoal shares` lists what it does.")
         if len(matching) > 1:
-            raise ConfigError(f"{len(matching)} shares have an id that starts with {quoted(text)}. Give more of it.")
+            raise ConfigError(f"{len(matching)} shares {many}")
         await self._deps.sharing.unshare(ShareId(matching[0].id))
         return answers.UnshareAnswer(ids.to_text(matching[0].id), matching[0].name)
+
+
+def _link_or_beginning(text: str) -> Link | PointerLink | str:
+    """Reads a link, or leaves the beginning of an id as it is. Raises ConfigError."""
+    try:
+        return parse_any_link(text)
+    except ConfigError:
+        if is_link(text):
+            raise
+        return text
 
 
 def _hit(hit: search.Hit) -> answers.HitRow:

@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from p2p import ids
 from p2p.discovery.dht import Overlays
 from p2p.discovery.finders import Finders
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.questions import QUESTION
-from p2p.errors import ConfigError, MalformedMessage, PeerError
-from p2p.formats import quoted
+from p2p.errors import ConfigError, MalformedMessage, NotFound, PeerError
+from p2p.formats import format_time, quoted
 from p2p.ids import PeerId, ShareId
 from p2p.net.dialer import Dialer
+from p2p.progress import Progress
 from p2p.store.disk import Disk
 from p2p.store.pointers import Pointers
 from p2p.wire import messages, records
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 RENEW_S = LONGEST_S[RecordKind.POINTER] / 2
 ASK_TIMEOUT_S = 5.0
 RESOLVE_TIMEOUT_S = 10.0
+RESOLVE_RETRY_S = 3.0
 GRACE_S = 1.0
 """How long to wait for the publisher's answer after all others have answered."""
 MAX_HINTS = 16
@@ -98,6 +101,37 @@ class MutableLinks:
         )
         self._pointers.saw(record, self._peer_id)
         return record
+
+    async def newest(
+        self, link: PointerLink, given: Sequence[PeerHint], wait_s: float | None, progress: Progress
+    ) -> tuple[Link, list[PeerHint]]:
+        """Finds the share to which the link points now, and addresses of its publisher.
+
+        Raises NotFound if nobody knows one for `wait_s` seconds (None: tries for ever).
+        """
+        progress.state, progress.name = "looking for the newest version", link.name
+        with trio.move_on_after(float("inf") if wait_s is None else wait_s):
+            while True:
+                found = await self.resolve(link, given, progress.note)
+                if found is not None:
+                    return found
+                await trio.sleep(RESOLVE_RETRY_S)
+        raise NotFound(
+            f"Nobody knew of {quoted(link.name)} by peer {ids.compared(link.publisher)} for "
+            f"{format_time(wait_s or 0)}. Try again when its publisher is there."
+        )
+
+    async def known(self, link: PointerLink) -> set[ShareId]:
+        """The shares to which the link leads, as far as this peer knows: the newest one seen, and what it fetched."""
+        return await self._disk.run(self._known, link)
+
+    def _known(self, link: PointerLink) -> set[ShareId]:
+        shares = self._pointers.fetched(link.publisher, link.name)
+        newest = self._pointers.newest(link.publisher, link.name)
+        if newest is not None:
+            assert isinstance(newest.payload, Pointer)
+            shares.add(ShareId(newest.payload.share))
+        return shares
 
     async def resolve(
         self, link: PointerLink, given: Sequence[PeerHint], note: Callable[[str], None]

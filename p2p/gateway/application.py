@@ -15,7 +15,6 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,7 +23,7 @@ from p2p.concurrency.activity import Activity
 from p2p.core.shares import folders
 from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError
-from p2p.formats import format_time, quoted
+from p2p.formats import quoted
 from p2p.gateway import addresses, listings
 from p2p.gateway.addresses import NamedPlace, Place
 from p2p.gateway.files import Files
@@ -33,22 +32,22 @@ from p2p.gateway.memory import Memory
 from p2p.gateway.shelf import Shelf
 from p2p.ids import ShareId
 from p2p.net.http import check_url
+from p2p.progress import Progress
 from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import Nobody, patiently
 from p2p.wire.link import Link, PeerHint, PointerLink, parse_peer
 
 WAIT_S, MAX_WAIT_S = 30.0, 600.0
-RESOLVE_RETRY_S = 3.0
 MAX_HINTS = 32
 NOT_SHOWN = "This peer does not show that here. `shoal open LINK` has it shown until the peer stops."
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?![\d.])", re.ASCII | re.IGNORECASE)
 _METHODS = ("GET", "HEAD")
 
-Resolve = Callable[
-    [PointerLink, Sequence[PeerHint], Callable[[str], None]], Awaitable[tuple[Link, list[PeerHint]] | None]
-]
-"""Finds the share to which a mutable link points now, and addresses of its publisher; None if nobody knew."""
+Resolve = Callable[[PointerLink, Sequence[PeerHint], float | None, Progress], Awaitable[tuple[Link, list[PeerHint]]]]
+"""Finds the share to which a mutable link points now, and addresses of its publisher.
 
+Raises NotFound if nobody knows one within these seconds.
+"""
 
 Hints = tuple[Sequence[PeerHint], Sequence[str]]
 """Peers that may have something, and trackers that may know of more."""
@@ -149,17 +148,10 @@ class Gateway:
     async def _resolved(
         self, link: PointerLink, hints: Sequence[PeerHint], wait_s: float
     ) -> tuple[Link, list[PeerHint]]:
-        with trio.move_on_after(wait_s):
-            while True:
-                notes: list[str] = []
-                found = await self._resolve(link, hints, notes.append)
-                if found is not None:
-                    return found
-                await trio.sleep(RESOLVE_RETRY_S)
-        raise Nobody(
-            f"Nobody knew of {quoted(link.name)} by this peer for {format_time(wait_s)}. "
-            "Try again when its publisher is there."
-        )
+        try:
+            return await self._resolve(link, hints, wait_s, Progress())
+        except NotFound as error:
+            raise Nobody(str(error)) from error
 
 
 def _hints(request: Request) -> Hints:

@@ -102,6 +102,11 @@ class Pointers:
         share, stamps, ctimes, changes = map(bytes, row)
         return Version(ShareId(share), Stamps.unpack(stamps, ctimes), unpack_names(changes))
 
+    def fetched(self, publisher: PeerId, name: str) -> set[ShareId]:
+        """The versions last fetched, to whatever folders."""
+        sql = "SELECT share FROM version WHERE publisher = ? AND name = ?"
+        return {ShareId(bytes(share)) for (share,) in self._database.rows(sql, [publisher, name])}
+
     def keep_version(self, publisher: PeerId, name: str, folder: Path, version: Version) -> None:
         """Records that the folder now has this version."""
         with self._database.transaction() as connection:

@@ -49,8 +49,8 @@ class Speaking:
 
     def _application(self, selection: Selection | None = None) -> Application:
         deps = self._deps
-        resolve = deps.discovery.mutable_links.resolve
-        gateway = Gateway(self._shelf, resolve, deps.activity, self._memory, selection)
+        newest = deps.discovery.mutable_links.newest
+        gateway = Gateway(self._shelf, newest, deps.activity, self._memory, selection)
         return Application(gateway, deps.perform, self._feed, deps.activity, self._metrics)
 
     async def run(self) -> None:

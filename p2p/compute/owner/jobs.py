@@ -172,9 +172,10 @@ class Jobs:
             return await self._run(setup, kept, progress, keep=keep)
 
     async def _begin(self, spec: JobSpec, job: bytes, progress: Progress) -> "tuple[Setup, Resumable]":
-        from p2p.compute.owner.setup import set_up
+        from p2p.compute.owner.setup import set_up, with_newest
 
         try:
+            spec = await with_newest(self._deps, spec, progress)
             setup = await set_up(self._deps, spec, job, self._folder_of(job), self._made, progress)
             kept = Resumable(
                 spec,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 from msgspec import UNSET
 
@@ -34,7 +35,7 @@ from p2p.paths import exists
 from p2p.progress import Progress
 from p2p.sandbox.limits import MAX_MEMORY_BYTES, MAX_WALL_S, GuestLimits
 from p2p.sandbox.runtimes import MODULE, PYTHON, SCIENCE, Runtime
-from p2p.wire.link import Link, PeerHint, is_link, parse_link, parse_peer
+from p2p.wire.link import Link, PeerHint, PointerLink, is_link, parse_any_link, parse_link, parse_peer
 from p2p.wire.tracker import Capacity
 
 REDUCE_PARTITIONS = 8
@@ -75,6 +76,22 @@ class Setup:
     hiring: HiringTerms
     max_skipped: int
     """How many records the job's units may skip because of errors."""
+
+
+async def with_newest(deps: Deps, spec: JobSpec, progress: Progress) -> JobSpec:
+    """The spec with links to the newest shares in place of mutable links, so that a resumed job reads the same ones.
+
+    Raises NotFound if nobody knows one for `wait_s` seconds; ConfigError.
+    """
+    peers, name, inputs = list(map(parse_peer, spec.peers)), progress.name, []
+    for text in spec.inputs:
+        link = parse_any_link(text) if is_link(text) else None
+        if isinstance(link, PointerLink):
+            found, hints = await deps.discovery.mutable_links.newest(link, peers, spec.wait_s, progress)
+            text = str(msgspec.structs.replace(found, peers=tuple(hints)))
+        inputs.append(text)
+    progress.name = name
+    return msgspec.structs.replace(spec, inputs=tuple(inputs))
 
 
 async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: MadeShares, progress: Progress) -> Setup:

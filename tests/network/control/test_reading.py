@@ -3,9 +3,9 @@
 import pytest
 
 from p2p.control import client
-from p2p.control.protocol import CatRequest, Event, ListRequest, Piece
+from p2p.control.protocol import CatRequest, Event, GetRequest, ListRequest, Piece, SharesRequest, UnshareRequest
 from p2p.errors import ConfigError, NotFound
-from p2p.ids import to_text
+from p2p.ids import ShareId, to_text
 from p2p.sharing.reading import folder
 from tests.support.constants import Shorten
 from tests.support.world import World, asked
@@ -54,6 +54,35 @@ async def test_the_newest_version_of_a_name_is_read(world: World) -> None:
     await origin.discovery.mutable_links.point("news", published.link.share_id)
     link = origin.discovery.links.mutable_maker()("news")
     assert (await asked(reader, ListRequest(link=link))).share == to_text(published.link.share_id)
+
+
+@pytest.mark.parametrize("form", ["{whole}", "shoal://{share}/", "{link}", "shoal://news@{peer}/", "shoal:{peer}/news"])
+async def test_whatever_form_a_link_has_it_is_unshared(world: World, form: str) -> None:
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    published = await world.publish(origin, {"a": 1})
+    await origin.discovery.mutable_links.point("news", published.link.share_id)
+    link = origin.discovery.links.mutable_maker()("news")
+    await asked(reader, GetRequest(link=link, out=str(world.out(reader))))
+    # The version that this peer has is meant, though there is a newer one.
+    newer = await origin.discovery.mutable_links.point("news", ShareId(b"2" * 32))
+    reader.pointers.saw(newer, reader.peer_id)
+    share, peer = to_text(published.link.share_id), to_text(origin.peer_id)
+    text = form.format(whole=published.link, link=link, share=share, peer=peer)
+    assert (await asked(reader, UnshareRequest(id=text))).id == share
+    assert await asked(reader, SharesRequest()) == []
+
+
+async def test_of_several_versions_none_is_unshared_unasked(world: World) -> None:
+    origin, reader = await world.peer("origin"), await world.peer("reader")
+    link = origin.discovery.links.mutable_maker()("news")
+    for seed, name in enumerate(("one", "two")):
+        published = await world.publish(origin, {"a": 10}, name, seed)
+        await origin.discovery.mutable_links.point("news", published.link.share_id)
+        await asked(reader, GetRequest(link=link, out=str(world.folder / f"{name}-fetched")))
+    with pytest.raises(ConfigError, match="2 shares are versions of 'news'"):
+        await asked(reader, UnshareRequest(id=link))
+    with pytest.raises(NotFound, match="nothing that 'olds' leads to"):
+        await asked(reader, UnshareRequest(id=origin.discovery.links.mutable_maker()("olds")))
 
 
 async def test_a_share_that_nobody_has_is_not_found(world: World) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.errors import ConfigError, JobError, ShoalError
-from p2p.ids import from_text
+from p2p.compute.inputs import named_input
+from p2p.control.protocol import ShareRequest
+from p2p.errors import ConfigError, JobError, NotFound, ShoalError
+from p2p.ids import from_text, to_text
 from p2p.node import Node
 from p2p.progress import Progress
-from tests.support.world import PATIENCE_S, World, hint_of, until
+from tests.support.world import PATIENCE_S, World, asked, hint_of, until
 from tests.support.world_jobs import MIB, run_job, volunteer, write_job
 
 SLOW = """
@@ -86,6 +88,33 @@ async def test_what_was_accepted_before_an_interruption_is_kept(world: World) ->
     (listed,) = await owner.jobs.listed()
     assert progress.view is not None
     assert len(list(owner.journal.replay(from_text(listed.job)))) == progress.view.units_done
+
+
+async def test_a_resumed_job_reads_the_version_of_a_mutable_link_that_it_began_with(world: World) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    path = world.folder / "numbers"
+    path.write_text("1\n2\n")
+    first = await asked(local, ShareRequest(paths=(str(path),), pointer="numbers"))
+    named = named_input(f"shoal://numbers@{to_text(local.peer_id)}/")
+    assert local.volunteering is not None
+    local.volunteering.pause(True)
+    job = write_job(world, "def job(inputs):\n    return inputs.lines().map(int).sum()\n")
+    with pytest.raises(NotFound, match="olunteer"):
+        await run_job(owner, job, [hint_of(local)], inputs=(named,), wait_s=0.3)
+    local.volunteering.pause(False)
+    other = world.folder / "other"
+    other.write_text("100\n")
+    assert (await asked(local, ShareRequest(paths=(str(other),), pointer="numbers"))).id != first.id
+    (listed,) = await owner.jobs.listed()
+    assert await resumed(owner, listed.job) == 3
+
+
+async def test_a_job_whose_mutable_link_nobody_knows_is_not_kept(world: World) -> None:
+    owner = await world.peer("owner")
+    job, text = write_job(world, SLOW), f"shoal://numbers@{to_text(bytes(32))}/"
+    with pytest.raises(NotFound, match="Nobody knew of 'numbers'"):
+        await run_job(owner, job, [], inputs=(text,), wait_s=0.1)
+    assert await owner.jobs.listed() == []
 
 
 async def test_a_job_is_cancelled_while_it_is_set_up_again(world: World) -> None:
