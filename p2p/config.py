@@ -103,6 +103,29 @@ class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The names by which others reach it, through a proxy that speaks TLS."""
 
 
+class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """To whom this peer lends room for a cluster, how much, and whom it takes into its own."""
+
+    allow: tuple[str, ...] = ()
+    """The ids of the owners to whom it lends; if empty, it lends to nobody."""
+    trust: tuple[str, ...] = ()
+    """The ids of the peers that it takes as members."""
+    cores: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+    """The most cores that it lends; 0: all of the machine."""
+    memory_bytes: _Bytes = 0
+    """The most memory that it lends; 0: half of the machine's."""
+    disk_bytes: _Positive = 20 * 1024**3
+    """The most disk that it lends."""
+    uids: Annotated[tuple[_Positive, ...], msgspec.Meta(max_length=2)] = ()
+    """For a peer that runs as root: the first user id for members, and how many there are from it on. Nobody else may
+    use them: each member has one while it runs.
+    """
+
+    def __post_init__(self) -> None:
+        if len(self.uids) == 1:
+            raise ValueError("uids has two numbers: the first user id, and how many there are")
+
+
 class ManifestLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The largest share that this peer accepts.
 
@@ -133,6 +156,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sharing: SharingConfig = SharingConfig()
     volunteer: VolunteerConfig = VolunteerConfig()
     jobs: JobsConfig = JobsConfig()
+    cluster: ClusterConfig = ClusterConfig()
     limits: ManifestLimits = ManifestLimits()
     web: WebConfig = WebConfig()
 

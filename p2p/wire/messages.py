@@ -10,6 +10,7 @@ import msgspec
 
 from p2p.errors import MalformedMessage
 from p2p.wire.address import Host, Port
+from p2p.wire.cluster import AnyCluster
 from p2p.wire.work import AnyWork
 
 MAX_PART_BYTES = 256 * 1024
@@ -245,6 +246,7 @@ AnyMessage = (
     | Offer
     | DialMe
     | AnyWork
+    | AnyCluster
     | Failed
 )
 

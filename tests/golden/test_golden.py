@@ -36,6 +36,7 @@ DIGESTS = {
     "links.json": "347c776cade8b55f55dc8964bf61a125d7417f792e900e03da528f364568a830",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "manifest_2.json": "0b58821f664d6d3a0b274c5d64ec08c2377a8acf2b5ca499f79ac688c473e25a",
+    "messages_cluster.json": "3e9450660e3882297eec6e7cf782a5bf4ebd99c9bcdb631e6f15c07125eb4acd",
     "messages_connection.json": "0b1f0e16030d3469cac329e8d037e827d257b8e1d8208d12ec6d6c25a57d3c2f",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
     "messages_jobs.json": "c888d3348365b39ea29571851ce8e1a55b3d07088d84122ba0631fd85054303c",

@@ -1,4 +1,4 @@
-"""One of every message of a connection and of a job, as it was recorded: written and read the same ever after.
+"""One of every message of connections, jobs and clusters, as it was recorded: written and read the same ever after.
 
 Recorded by `python -m tests.golden.test_messages FOLDER`. Of each type there are two: one with a value of its own in
 every field, and one with only what it must have. An entry that is there is never changed; a new type is added by hand.
@@ -11,13 +11,15 @@ from typing import get_args
 import pytest
 
 from p2p.ids import PeerId
-from p2p.wire import frames, handshake, messages, work
+from p2p.wire import cluster, frames, handshake, messages, work
+from p2p.wire.cluster import AnyCluster
 from p2p.wire.messages import AnyMessage
 from p2p.wire.tracker import Capacity
 from p2p.wire.work import AnyWork
 from tests.support.recordings import SIGNER, left_out, load, samples, save, tag_of
 
-CONNECTION, JOBS, FRAMES = "messages_connection.json", "messages_jobs.json", "frames.json"
+CONNECTION, JOBS, CLUSTER = "messages_connection.json", "messages_jobs.json", "messages_cluster.json"
+FRAMES = "frames.json"
 A, B, C, TOKEN = bytes(range(32)), bytes(range(32, 64)), b"\xff" * 32, bytes(range(16))
 CHALLENGE = messages.Challenge(nonce=A)
 CAPACITY = Capacity(
@@ -131,7 +133,37 @@ BARE = (
     work.Results(results=(work.Result(id=A),)),
     work.JobOffer(A, B, "wasm", C, memory=1, wall_s=1.5, output_bytes=1, log_bytes=0, inputs=(work.InputShare(A),)),
 )
-SAID = {CONNECTION: OF_CONNECTION, JOBS: OF_JOBS}
+ROOM = cluster.AllocationRoom(cores=3, memory=1 << 32, disk=1 << 34)
+MEMBERS = (
+    cluster.ClusterMember(index=0, peer=A, epoch=1, addresses=(("192.0.2.1", 7474), ("2001:db8::1", 1))),
+    cluster.ClusterMember(index=253, peer=B, epoch=2, addresses=(("peer.example", 65535),)),
+)
+OF_CLUSTER: tuple[AnyCluster, ...] = (
+    cluster.AskAllocation(cluster=TOKEN, room=ROOM, seconds=3600, machine="x86_64"),
+    cluster.OfferAllocation(room=ROOM),
+    cluster.RefuseAllocation(reason="its user wants it back"),
+    cluster.GrantAllocation(
+        index=1,
+        epoch=2,
+        environment=cluster.BoundShare(share=A, path=""),
+        members=MEMBERS,
+        mounts=(cluster.BoundShare(share=B, path="/data"),),
+        files=(("ca.pem", b"key"),),
+    ),
+    cluster.ClusterMembers(members=MEMBERS),
+    cluster.Preparing(what="fetching the environment", done=5, total=2**40),
+    cluster.AllocationReady(),
+    cluster.StartProcess(
+        number=1, name="worker", argv=("/opt/env/bin/dask", "worker"), variables=(("OMP_NUM_THREADS", "1"),)
+    ),
+    cluster.SignalProcess(number=1, signal=15),
+    cluster.ProcessOutput(number=1, body=b"Listening\n", lost=7),
+    cluster.ProcessEnded(number=1, code=-9, reason="out of memory"),
+    cluster.StillThere(),
+    cluster.EndAllocation(reason="no longer needed", notice_s=30),
+    cluster.Packets(cluster=TOKEN, index=1, epoch=2),
+)
+SAID = {CONNECTION: OF_CONNECTION, JOBS: OF_JOBS, CLUSTER: OF_CLUSTER}
 
 
 def said(name: str) -> dict[str, list[AnyMessage]]:
@@ -168,12 +200,16 @@ def test_each_message_is_written_and_read_as_it_was_recorded(name: str) -> None:
 def test_there_is_one_of_every_message() -> None:
     jobs = set(map(tag_of, get_args(AnyWork)))
     assert set(load(JOBS)) == jobs, f"a message of jobs that {JOBS} has not, or one that is no more"
-    rest = set(map(tag_of, get_args(AnyMessage))) - jobs
+    clusters = set(map(tag_of, get_args(AnyCluster)))
+    assert set(load(CLUSTER)) == clusters, f"a message of clusters that {CLUSTER} has not, or one that is no more"
+    rest = set(map(tag_of, get_args(AnyMessage))) - jobs - clusters
     assert set(load(CONNECTION)) == rest, f"a message that {CONNECTION} has not, or one that is no more"
 
 
 def test_the_messages_have_a_value_of_their_own_in_every_field() -> None:
-    assert [left_out(full, tag_of(type(full))) for full in (*OF_CONNECTION, *OF_JOBS) if left_out(full)] == []
+    assert [
+        left_out(full, tag_of(type(full))) for full in (*OF_CONNECTION, *OF_JOBS, *OF_CLUSTER) if left_out(full)
+    ] == []
 
 
 def test_the_recorded_proof_is_of_who_signed_it() -> None:
