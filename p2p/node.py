@@ -269,6 +269,7 @@ def _make(
         home / VOLUNTEER / "inputs",  # where earlier versions kept them
         offered.cache_bytes,
     )
+    sharing.tell(open_shares.entered)
 
     # Work for others, and the reasons why this peer calls others.
     volunteering_deps = volunteer_deps.Deps(dialer, presence, records, disk, swarms, open_shares, sandbox, changes)

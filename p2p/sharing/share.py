@@ -1,7 +1,7 @@
 """Sharing: makes a share in the library, and a link to it, from paths. The files are hashed in place, on all cores."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,9 @@ from p2p.store.target import Target
 
 SAMPLE_INTERVAL_S = 0.1
 MAX_ROUNDS = 3
+
+Entered = Callable[[ShareId], Awaitable[None]]
+"""Is told of each share that enters the library."""
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -57,6 +60,16 @@ class Sharing:
         self._swarms = swarms
         self._disk = disk
         self._changes = changes
+        self._entered: list[Entered] = []
+
+    def tell(self, entered: Entered) -> None:
+        """From now on, tells this of each share, or part of one, that enters the library."""
+        self._entered.append(entered)
+
+    async def _tell(self, share_id: ShareId) -> None:
+        self._changes.ring()
+        for entered in self._entered:
+            await entered(share_id)
 
     async def share(
         self,
@@ -147,7 +160,7 @@ class Sharing:
 
         share_id, size, files = await self._disk.run(finish)
         await self._swarms.refresh(share_id)
-        self._changes.ring()
+        await self._tell(share_id)
         if previous is not None and previous != share_id:
             self._swarms.drop(previous, "the share was replaced by a newer one")
         return Shared(
@@ -201,7 +214,7 @@ class Sharing:
         files = await self._disk.run(add)
         if swarm is not None:
             swarm.holding, swarm.sink = files, None
-        self._changes.ring()
+        await self._tell(share_id)
 
     def _has_times(self, share: ShareId | None) -> bool | None:
         """Whether an earlier share has modification times, or None if there is none that can be read."""

@@ -57,7 +57,8 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class GaveWay(ShoalError):
-    """The fetch has ended because somebody reads a file of the share that it does not get. It goes on jointly."""
+    """The fetch has ended because somebody reads a file of the share that it does not get, or because the share is in
+    the library now. It goes on jointly."""
 
 
 class Filled(NamedTuple):

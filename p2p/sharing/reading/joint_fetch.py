@@ -2,7 +2,7 @@
 
 A share has only one fetch at a time, and the jobs' fetch, which gets only what is read, is already running. So the user
 becomes one more reader, who reads every chunk that the target lacks. The jobs read on, and the disk space of what is
-kept for them stays bounded.
+kept for them stays bounded. If the share enters the library meanwhile, the user's fetch reads it there.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -114,7 +114,10 @@ class _Copying:
         while True:
             partial, before = self._held.partial, progress.received
             progress.sources = 0 if partial is None else partial.progress.sources
-            progress.state = "fetching, together with a job" if progress.sources else "waiting for sources"
+            if self._held.is_here:
+                progress.state = "copying from this peer's own share"
+            else:
+                progress.state = "fetching, together with a job" if progress.sources else "waiting for sources"
             await trio.sleep(RATE_INTERVAL_S)
             progress.measured(progress.received - before, RATE_INTERVAL_S)
 

@@ -123,6 +123,17 @@ class OpenShares:
         joint = JointFetch(self._deps, held, self.release, options.folder, progress, throttle)
         return await fetching.fetch(link, hints, options, progress, joint)
 
+    async def entered(self, share: ShareId) -> None:
+        """Takes what reads or fetches the share to its copy in the library, if all of it is there from now on."""
+        held, supply = self._held.get(share), self._deps.fetching.under_way.get(share)
+        partial = None if held is None else held.partial
+        if (partial is None and supply is None) or await self._from_library(share) is None:
+            return
+        if partial is not None:
+            partial.hand_over()
+        if supply is not None:
+            supply.give_way()
+
     async def _open(self, held: OpenShare) -> Parts:
         """Decides from what the share is read from now on. Raises StorageError."""
         async with self._budget.dropping:

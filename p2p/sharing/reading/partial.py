@@ -178,6 +178,11 @@ class PartialFetch:
             await self._deps.disk.run(partial(self._target.record.correct, gone=gone))
         return True
 
+    def hand_over(self) -> None:
+        """Ends the fetch, so that reads begin again with what the share is read from now."""
+        self.handed_over = True
+        self.stop()
+
     def stop(self) -> None:
         """Ends the fetch soon; what came is made durable first."""
         self._closing.set()
