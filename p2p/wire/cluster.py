@@ -15,11 +15,13 @@ Who is not listed by the other gets the answer of a peer that lends to nobody. A
 Packets of the cluster's network go over a connection of their own for each two members. The one with the higher index
 dials the other:
 
-    higher -> Packets(cluster, index, epoch)                lower -> Packets(cluster, index, epoch) | Failed(not found)
-    both   -> data frames: each some packets, each of these after its length in 4 bytes; chunk and offset are 0
-    both   -> StillThere                                    every two seconds
+    higher -> Packets(cluster, index, epoch)                lower -> Packets(cluster, index, epoch) | Failed(reason)
+    both   -> data frames: at offset 0 some packets, each after its length in 4 bytes; at offset 1 a packet alone
+    both   -> StillThere                                    every two seconds while nothing else is sent
 
-A member's epoch counts its sandboxes: one that comes back after it was given up has a new one.
+A packet begins with a vnet header (`core.cluster.packets`), then it is IPv4. A member's epoch counts its sandboxes: one
+that comes back after it was given up has a new one, and a connection in an epoch that was given up is answered with
+Failed(gone).
 """
 
 from typing import Annotated
@@ -29,6 +31,8 @@ import msgspec
 from p2p.wire.address import Host, Port
 
 MAX_MEMBERS = 254
+GONE = "gone"
+"""Why a packet connection is refused: its member was given up in this epoch."""
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_ARGUMENTS = 256
 MAX_VARIABLES = 256
