@@ -36,6 +36,7 @@ NO_PLACES = {
     "p2p/core/compute/plan.py": "one job",
     "p2p/core/compute/skipped.py": "what is told of one job",
     "p2p/core/compute/waiting_queue.py MAX_PER_OWNER": "one owner's own places",
+    "p2p/environments/": "one environment of this user, or one description",
     "p2p/core/bans.py": "what is remembered, the oldest goes first",
     "p2p/core/shares/": "one fetch or one manifest",
     "p2p/core/dht/admission.py": "tokens per network, in `TokenBuckets`",
