@@ -292,6 +292,11 @@ class SharedFiles:
         self.held = self.layout.everything & ~self.layout.chunks_of(self._stamps.not_held())
         """The chunks that can be served, as a bitmap."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether all chunks can be served."""
+        return self.held == self.layout.everything
+
     def stamp(self, entry: int) -> Stamp:
         """The stamp that the entry's file must have."""
         return self._stamps[entry]

@@ -360,6 +360,11 @@ class Target:
         finally:
             os.close(descriptor)
 
+    @property
+    def held(self) -> int:
+        """The chunks that are verified and written, as a bitmap."""
+        return self.record.have
+
     @contextmanager
     def reading(self, entry: int) -> Iterator[tuple[int, Stamp | None]]:
         """Opens the entry's file, in place or not. Gives its descriptor, and the stamp it must have, if any."""

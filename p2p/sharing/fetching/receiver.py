@@ -303,11 +303,17 @@ class Receiver:
             wrong = first + good
             exchange.end_after(messages.Bad(chunk=wrong), BadData(f"chunk {wrong} does not match its hash"))
 
+    def copied(self, chunk: int) -> None:
+        """Handles a chunk that was copied from other files of this machine, and verified."""
+        if not self.held >> chunk & 1:
+            self._stored(chunk, [self.layout.place(chunk).entry], self.layout.size(chunk))
+
     def _stored(self, first: int, entries: list[int], size: int) -> None:
         """Handles chunks that are written: `first` and those that follow it, each with its entry; `size` in bytes."""
         self._do(self._download.stored(first, len(entries)))
         self.swarm.gained(bitmap.span(first, len(entries)))
-        self._progress.done += size
+        if self._download.wanted >> first & 1:  # otherwise it is counted once it is wanted
+            self._progress.done += size
         self._dirty.update(entries)
         self._dirty_bytes += size
         for entry in entries:

@@ -1,8 +1,9 @@
 """Finds chunks that need no network: in files that this peer shares, and in an earlier version of the share."""
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from p2p.core.shares import bitmap
 from p2p.core.shares.layout import ChunkPlace
@@ -14,7 +15,19 @@ from p2p.sharing.fetching.deps import Deps
 from p2p.store.library import Library, SharedFiles
 from p2p.store.pointers import Pointers
 from p2p.store.previous_version import Earlier
+from p2p.store.stamps import Stamp
 from p2p.store.target import Target
+
+
+class Files(Protocol):
+    """Files of this machine that have chunks of the share."""
+
+    @property
+    def held(self) -> int:
+        """The chunks, as a bitmap."""
+
+    def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
+        """Opens the entry's file for the body. Gives a descriptor, and the stamp to check, if any. Raises OSError."""
 
 
 async def from_library(deps: Deps, share: ShareId, target: Target, progress: Progress) -> None:
@@ -22,15 +35,17 @@ async def from_library(deps: Deps, share: ShareId, target: Target, progress: Pro
     files = await deps.disk.run(SharedFiles, deps.library, share)
     progress.state = "copying from this peer's own share"
 
-    def copy(chunk: int) -> bool:
-        place = target.layout.place(chunk)
-        with suppress(OSError), files.reading(place.entry) as (descriptor, _):
-            return _copy(target, chunk, descriptor, place)
-        return False
-
-    for chunk in bitmap.members(files.held & target.wanted & ~target.record.have):
-        if await deps.disk.run(copy, chunk):
+    for chunk in bitmap.members(files.held & target.wanted & ~target.held):
+        if await deps.disk.run(copied, target, chunk, files):
             progress.done += target.layout.size(chunk)
+
+
+def copied(target: Target, chunk: int, files: Files) -> bool:
+    """Copies one chunk of the share to its target. Returns False if the files do not have it. Blocking."""
+    place = target.layout.place(chunk)
+    with suppress(OSError), files.reading(place.entry) as (descriptor, _):
+        return _copy(target, chunk, descriptor, place)
+    return False
 
 
 async def from_earlier(deps: Deps, earlier: Earlier, target: Target, progress: Progress) -> None:
@@ -43,7 +58,7 @@ async def from_earlier(deps: Deps, earlier: Earlier, target: Target, progress: P
             return _copy(target, chunk, descriptor, place)
         return False
 
-    for chunk in bitmap.members(target.wanted & ~target.record.have):
+    for chunk in bitmap.members(target.wanted & ~target.held):
         place = earlier.place(layout.hash(chunk))
         if place is not None and await deps.disk.run(copy, chunk, place):
             progress.done += layout.size(chunk)

@@ -76,7 +76,11 @@ class JointFetch:
     @asynccontextmanager
     async def filling(self, target: Target) -> AsyncIterator[Filled]:
         started = trio.current_time()
-        await _Copying(self._deps.disk, self._held, target, self._progress, self._throttle).run()
+        self._held.target = target
+        try:
+            await _Copying(self._deps.disk, self._held, target, self._progress, self._throttle).run()
+        finally:
+            self._held.target = None
         yield Filled(trio.current_time() - started, {}, None)
 
 

@@ -19,10 +19,13 @@ from p2p.core.shares.manifest import chunk_bytes
 from p2p.discovery.finders import MAX_LINK_TRACKERS
 from p2p.errors import JobError, NotFound, ShoalError, StorageError
 from p2p.ids import ShareId
+from p2p.sharing.fetching.reuse import Files
 from p2p.sharing.reading.alongside import Alongside
 from p2p.sharing.reading.local_copy import LocalCopy
 from p2p.sharing.reading.partial import PartialFetch
 from p2p.store.disk import Disk
+from p2p.store.library import SharedFiles
+from p2p.store.target import Target
 from p2p.wire.link import PeerHint
 
 if TYPE_CHECKING:
@@ -61,6 +64,10 @@ class OpenShare:
         self.trackers: dict[str, None] = {}
         self.joined = False
         """Whether this peer's user is one of its readers: see `joint_fetch`."""
+        self.in_library: SharedFiles | None = None
+        """The part of it that this peer shares."""
+        self.target: Target | None = None
+        """Where this peer's user fetches it to."""
         self.parts: Parts | None = None
         self.partial: PartialFetch | None = None
         """The fetch from which the share is read, or was read last."""
@@ -98,6 +105,10 @@ class OpenShare:
     def taken(self) -> int:
         """How many bytes of disk it takes, including bytes still to come, until all of it is dropped."""
         return 0 if self._fetching is None else self._fetching.taken
+
+    def nearby(self) -> list[Files]:
+        """Other files of this machine that have chunks of it."""
+        return [files for files in (self.in_library, self.target) if files is not None]
 
     def add(self, hints: Sequence[PeerHint], trackers: Sequence[str] = ()) -> None:
         """Adds addresses where the share may be found, and URLs of trackers that may know more."""

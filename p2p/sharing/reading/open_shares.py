@@ -101,7 +101,8 @@ class OpenShares:
         held = self._held.get(wanted)
         if held is not None and held.parts is not None and held.parts.usable and held.parts.whole:
             return True
-        return await self._from_library(wanted) is not None
+        files = await self._from_library(wanted)
+        return files is not None and files.whole
 
     def being_read(self, wanted: ShareId) -> bool:
         """Whether the share is being fetched for jobs, and not for the user."""
@@ -124,13 +125,17 @@ class OpenShares:
         return await fetching.fetch(link, hints, options, progress, joint)
 
     async def entered(self, share: ShareId) -> None:
-        """Takes what reads or fetches the share to its copy in the library, if all of it is there from now on."""
+        """Takes what reads or fetches the share to the copy, or the part of it, that is in the library from now on."""
         held, supply = self._held.get(share), self._deps.fetching.under_way.get(share)
-        partial = None if held is None else held.partial
-        if (partial is None and supply is None) or await self._from_library(share) is None:
+        if held is None and supply is None:
             return
-        if partial is not None:
-            partial.hand_over()
+        files = await self._from_library(share)
+        if held is not None:
+            held.in_library = files
+        if files is None or not files.whole:
+            return
+        if held is not None and held.partial is not None:
+            held.partial.hand_over()
         if supply is not None:
             supply.give_way()
 
@@ -139,7 +144,7 @@ class OpenShares:
         async with self._budget.dropping:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)
-        if files is not None:
+        if files is not None and files.whole:
             return LocalCopy(files, self._deps.disk, self._at_hand)
         if (supply := self._deps.fetching.under_way.get(held.share)) is not None:
             for hint in held.hints:
@@ -147,9 +152,10 @@ class OpenShares:
             for tracker in held.trackers:
                 supply.ask(tracker)
             return Alongside(supply, self.patience_s)
+        held.in_library = files
         folder = self._cache.folder(held.share)
         known = [*held.hints], [*held.trackers]
-        partial = PartialFetch(self._deps, held.share, folder, *known, self.patience_s, self.most_bytes)
+        partial = PartialFetch(self._deps, held.share, folder, *known, self.patience_s, self.most_bytes, held.nearby)
         self._budget.taken_up(held.share)
         self._begun.send_nowait(partial)
         return partial
@@ -157,10 +163,7 @@ class OpenShares:
     async def _from_library(self, wanted: ShareId) -> SharedFiles | None:
         def look() -> SharedFiles | None:
             row = self._deps.library.share(wanted)
-            if row is None or row.stale:
-                return None
-            files = SharedFiles(self._deps.library, wanted)
-            return files if files.held == files.layout.everything else None
+            return None if row is None or row.stale else SharedFiles(self._deps.library, wanted)
 
         with suppress(NotFound):  # unshared in the meantime
             return await self._deps.disk.run(look)

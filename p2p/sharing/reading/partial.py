@@ -1,12 +1,12 @@
 """A share whose parts are fetched as they are needed.
 
-A partial fetch wants no chunk at first. It fetches the chunks that readers ask for, from the swarm as usual, and at the
-same time serves what it has. What was fetched stays in its folder, where the next fetch resumes. Once nothing is
-missing, the share is added to the library.
+A partial fetch wants no chunk at first. It gets the chunks that readers ask for, from other files of this machine or
+from the swarm, and at the same time serves what it has. What was fetched stays in its folder, where the next fetch
+resumes. Once nothing is missing, the share is added to the library.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from p2p.formats import format_time
 from p2p.ids import ShareId, short
 from p2p.progress import Progress
 from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.fetching.reuse import Files, copied
 from p2p.sharing.reading.deps import Deps
 from p2p.sharing.reading.waits import Waits
 from p2p.store.stamps import Stamp
@@ -54,7 +55,9 @@ class PartialFetch:
         trackers: Sequence[str] = (),
         patience_s: float = CHUNK_TIMEOUT_S,
         most: int = 2**63,
+        nearby: Callable[[], Sequence[Files]] = tuple,
     ) -> None:
+        """`nearby` returns other files of this machine that have chunks, which are then copied, and not fetched."""
         self._deps = deps
         self._share = wanted
         self._folder = folder
@@ -63,6 +66,7 @@ class PartialFetch:
         """Trackers that were named after it was made."""
         self._patience_s = patience_s
         self._most = most
+        self._nearby = nearby
         self.progress = Progress()
         self._sources = deps.fetching.sources(Link(wanted, trackers=tuple(trackers)), self.progress)
         self._counted = 0
@@ -141,6 +145,11 @@ class PartialFetch:
 
     def want(self, chunks: int) -> None:
         """Starts to fetch these chunks, which will be needed. Raises StorageError if the disk has no room."""
+        for files in self._nearby():
+            chunks &= ~files.held  # they are copied once they are needed
+        self._want(chunks)
+
+    def _want(self, chunks: int) -> None:
         assert self._receiver is not None
         self._receiver.want(chunks)
         self.taken += self.more(chunks)
@@ -149,13 +158,23 @@ class PartialFetch:
     async def have(self, chunks: int) -> None:
         """Waits until these chunks are here. Raises ShoalError; NotFound if none comes for a while."""
         assert self._receiver is not None
-        self.want(chunks)
+        await self._copy(chunks & ~self._receiver.held)
+        self._want(chunks)
         coming = True
         while coming:
             with trio.move_on_after(self._patience_s) as patience, self._waits.one():
                 coming = await self._receiver.arrived(chunks)
             if patience.cancelled_caught:
                 raise self._nobody()
+
+    async def _copy(self, chunks: int) -> None:
+        """Takes those of these chunks that are nearby. Raises StorageError."""
+        assert self._receiver is not None
+        assert self._target is not None
+        for files in self._nearby():
+            for chunk in bitmap.members(chunks & files.held):
+                if await self._deps.disk.run(copied, self._target, chunk, files):
+                    self._receiver.copied(chunk)
 
     def reading(self, entry: int) -> AbstractContextManager[tuple[int, Stamp | None]]:
         """Gives a descriptor of the entry's file. Only chunks that are here may be read from it. Raises OSError."""

@@ -127,7 +127,26 @@ async def test_a_file_that_was_not_selected_is_fetched_for_its_reader(world: Wor
         await until(lambda: fetch.progress.state == "done")
         assert [path.name for path in (world.out(reader) / "data").iterdir()] == ["a.bin"]
         assert truth(published, "a.bin", 0, 4 * MIB) == (world.out(reader) / "data" / "a.bin").read_bytes()
+        # What the user's fetch has got is not fetched again, be it before it gave way or after.
+        assert await held.read("a.bin", 0, 4 * MIB) == truth(published, "a.bin", 0, 4 * MIB)
     assert reader.traffic.bytes_downloaded <= 4 * MIB + CHUNK + MIN_AHEAD_BYTES  # what was on its way
+
+
+async def test_of_a_share_that_is_here_in_part_only_the_rest_is_fetched(world: World, reader: Node) -> None:
+    published = await world.publish(await world.peer("fast"), {"a.bin": 4 * MIB, "other.bin": 3 * MIB})
+    await world.get(reader, published.link, select=("a.bin",), keep_serving=True)
+    async with using(reader, published.link.share_id, [published.hint]) as held:
+        await held.expect("a.bin", 0, 4 * MIB)
+        assert await held.read("a.bin", 0, 4 * MIB) == truth(published, "a.bin", 0, 4 * MIB)
+        assert await held.read("other.bin", MIB, 5) == truth(published, "other.bin", MIB, 5)
+        assert reader.traffic.bytes_downloaded == 4 * MIB + CHUNK
+        assert held.taken == 4 * MIB + CHUNK
+    # What differs on the disk from the share is fetched.
+    other = await world.peer("other")
+    await world.get(other, published.link, select=("a.bin",), keep_serving=True)
+    (world.out(other) / "data" / "a.bin").write_bytes(bytes(4 * MIB))
+    async with using(other, published.link.share_id, [published.hint]) as held:
+        assert await held.read("a.bin", MIB, 5) == truth(published, "a.bin", MIB, 5)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
