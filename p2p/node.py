@@ -68,6 +68,7 @@ from p2p.sharing.fetching import deps as fetching_deps
 from p2p.sharing.fetching.fetch import Fetching
 from p2p.sharing.fetching.leftovers import Leftovers
 from p2p.sharing.handlers import ShareHandlers
+from p2p.sharing.readers import Readers
 from p2p.sharing.reading import deps as reading_deps
 from p2p.sharing.reading.open_shares import OpenShares
 from p2p.sharing.returning import Returning
@@ -121,6 +122,7 @@ class Node(msgspec.Struct, frozen=True):
     discovery: Discovery
     router: Router
     swarms: Swarms
+    readers: Readers
     traffic: Traffic
     sharing: Sharing
     fetching: Fetching
@@ -238,13 +240,14 @@ def _make(
     # Shares.
     router = Router()
     swarms = Swarms(library, disk, changes)
+    readers = Readers(library, swarms)
     upload = Throttle(transfer.upload_limit_bytes_per_s)
     traffic = Traffic(
         slots=UploadSlots(transfer.upload_slots, transfer.slot_quantum_s, upload),
         upload=upload,
         download=Throttle(transfer.download_limit_bytes_per_s),
     )
-    ShareHandlers(library, pointers, disk, presence.contacts, swarms, traffic, router)
+    ShareHandlers(library, pointers, disk, presence.contacts, swarms, readers, traffic, router)
     sharing = Sharing(library, swarms, disk, changes)
     fetching = Fetching(
         fetching_deps.Deps(
@@ -255,6 +258,7 @@ def _make(
             finders=discovery.finders,
             router=router,
             swarms=swarms,
+            readers=readers,
             traffic=traffic,
             bans=bans,
             random=random,
@@ -288,7 +292,7 @@ def _make(
         )
         work_calls = WorkCalls(volunteering_deps, volunteering)
     router.add(openings=refusals.openings() if volunteering is None else volunteering.openings())
-    share_calls = ShareCalls(presence.contacts, library, disk, swarms, router)
+    share_calls = ShareCalls(presence.contacts, library, disk, swarms, readers, router)
     calls = Calls(presence, bans, random, [share_calls] if work_calls is None else [work_calls, share_calls])
     router.add(requests={messages.DialMe: calls.dial_me})
     jobs = Jobs(
@@ -397,6 +401,7 @@ def _make(
         discovery=discovery,
         router=router,
         swarms=swarms,
+        readers=readers,
         traffic=traffic,
         sharing=sharing,
         fetching=fetching,

@@ -38,7 +38,7 @@ class InventoryEntry(msgspec.Struct, frozen=True):
 
 
 class Inventory:
-    """Lists the shares that this peer offers. Caches what was read from their manifests."""
+    """Lists the shares that this peer offers to everybody. Caches what was read from their manifests."""
 
     def __init__(self, library: Library, disk: Disk, swarms: Swarms) -> None:
         self._library = library
@@ -54,13 +54,13 @@ class Inventory:
         fetching = [
             InventoryEntry(swarm.share_id, swarm.holding.layout.manifest.root.name, 0, 0, False, _held(swarm))
             for swarm in self._swarms
-            if swarm.sink is not None
+            if swarm.sink is not None and not self._library.is_restricted(swarm.share_id)
         ]
         # Until the manifest of a fetch is here, all that is known is that this peer wants the share.
         fetching += [
             InventoryEntry(share, "", 0, 0, False, bytes(MAP_BYTES))
             for share, _ in self._swarms.fetches
-            if self._swarms.get(share) is None
+            if self._swarms.get(share) is None and not self._library.is_restricted(share)
         ]
         held = {swarm.share_id: _held(swarm) for swarm in self._swarms}
         return await self._disk.run(self._look_up, fetching, held, contents)
@@ -74,7 +74,7 @@ class Inventory:
         known: dict[ShareId, tuple[Content, ...]] = {}
         for row in self._library.shares():
             share = ShareId(row.id)
-            if share in under_way:
+            if share in under_way or self._library.is_restricted(share):
                 continue
             listed = not row.unlisted
             if contents and listed:

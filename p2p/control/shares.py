@@ -44,9 +44,9 @@ class SharesView:
         return await self._disk.run(self._own)
 
     async def has(self, share: ShareId) -> bool:
-        """Whether this is one of the shares."""
+        """Whether this is one of the shares, and not one that only some peers may read."""
         row = await self._disk.run(self._library.share, share)
-        return row is not None and self._is_own(row)
+        return row is not None and self._is_own(row) and not self._library.is_restricted(share)
 
     def _own(self) -> list[SharedRow]:
         return [row for row in self._library.shares() if self._is_own(row)]

@@ -9,6 +9,7 @@ from p2p.net.connection import Connection
 from p2p.net.router import Router, refuse
 from p2p.reach.contacts import Contacts
 from p2p.sharing.exchange import Exchange
+from p2p.sharing.readers import Readers
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 from p2p.store.disk import Disk
@@ -31,6 +32,7 @@ class ShareHandlers:
         disk: Disk,
         contacts: Contacts,
         swarms: Swarms,
+        readers: Readers,
         traffic: Traffic,
         router: Router,
     ) -> None:
@@ -39,6 +41,7 @@ class ShareHandlers:
         self._disk = disk
         self._contacts = contacts
         self._swarms = swarms
+        self._readers = readers
         self._traffic = traffic
         self._router = router
         router.add(
@@ -54,7 +57,8 @@ class ShareHandlers:
     async def _open(self, connection: Connection, message: messages.Open) -> bool:
         share = ShareId(message.share)
         try:
-            swarm = await self._swarms.serve(share, connection.ends.remote_host)
+            may_read = self._readers.may_read(share, connection.ends.peer_id)
+            swarm = await self._swarms.serve(share, connection.ends.remote_host) if may_read else None
         except Refused as refused:
             await connection.send(Failed(reason=str(refused), share=share))
             return False
@@ -72,7 +76,7 @@ class ShareHandlers:
             await refuse(connection, message)
             return False
         share = ShareId(message.share)
-        take = self._swarms.taker(share)
+        take = self._swarms.taker(share) if self._readers.may_read(share, connection.ends.peer_id) else None
         if take is None:
             await connection.send(Failed(reason=messages.NOT_FOUND, share=share))
             return False
@@ -83,24 +87,28 @@ class ShareHandlers:
         return True
 
     async def _get_root(self, connection: Connection, message: messages.GetRoot) -> None:
-        body = await self._disk.run(self._manifest_root, ShareId(message.share))
+        body = await self._disk.run(self._manifest_root, ShareId(message.share), connection.ends.peer_id)
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Root(body))
         if body is not None:
             connection.use.gave((message.share, _ROOT), len(body), len(body))
 
     async def _get_part(self, connection: Connection, message: messages.GetPart) -> None:
-        body = await self._disk.run(self._manifest_part, ShareId(message.share), message.index)
+        share, peer = ShareId(message.share), connection.ends.peer_id
+        body = await self._disk.run(self._manifest_part, share, message.index, peer)
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Part(message.index, body))
         if body is not None:
             connection.use.gave((message.share, message.index), len(body), len(body))
 
-    def _manifest_root(self, share: ShareId) -> bytes | None:
-        return self._library.root(share) if self._library.tells_of(share) else None
+    def _manifest_root(self, share: ShareId, peer: PeerId) -> bytes | None:
+        return self._library.root(share) if self._tells_of(share, peer) else None
 
-    def _manifest_part(self, share: ShareId, index: int) -> bytes | None:
-        return self._library.part(share, index) if self._library.tells_of(share) else None
+    def _manifest_part(self, share: ShareId, index: int, peer: PeerId) -> bytes | None:
+        return self._library.part(share, index) if self._tells_of(share, peer) else None
+
+    def _tells_of(self, share: ShareId, peer: PeerId) -> bool:
+        return self._library.tells_of(share) and self._readers.may_read(share, peer)
 
     async def _browse(self, connection: Connection, message: messages.Browse) -> None:
         await connection.send(await self._disk.run(self._listed, message.cursor))

@@ -86,6 +86,7 @@ class Sharing:
         times_at_first: bool = False,
         sure: bool = False,
         own: bool = False,
+        restricted: bool = False,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
@@ -94,7 +95,8 @@ class Sharing:
         are skipped, unless `need_all`. Unless the share `lasts`, or an earlier one of the same paths does, it ends with
         this peer. `times`: whether the share has the files' modification times; None: as the earlier one; if there is
         none, `times_at_first`. `sure`: whether the user has said that paths which probably hold secrets are meant.
-        `own`: for what this peer itself has made, in its home.
+        `own`: for what this peer itself has made, in its home. `restricted`: whether only those may read it whom
+        `Readers` allows to.
 
         Raises ConfigError for paths and names that cannot or must not be shared; StorageError for files that keep
         changing, with `need_all`.
@@ -145,13 +147,15 @@ class Sharing:
                 entries = [msgspec.structs.replace(entries[0], path=(name,))]
             root_body, parts = manifests.encode(name, entries, single=indexer.single)
             share_id = manifests.share_id_of(root_body)
+            if restricted:
+                self._library.restrict(share_id)
             self._library.add(
                 share_id,
                 root_body,
                 parts,
                 paths,
                 stamps,
-                unlisted=unlisted,
+                unlisted=unlisted or restricted,
                 fetched=False,
                 exclude=exclude,
                 lasts=lasts,

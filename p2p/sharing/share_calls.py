@@ -9,6 +9,7 @@ from p2p.ids import ID_BYTES, PeerId, ShareId, short
 from p2p.net.router import Router
 from p2p.reach.calls import MAX_CALLS
 from p2p.reach.contacts import Contacts
+from p2p.sharing.readers import Readers
 from p2p.sharing.swarms import Swarms
 from p2p.store.disk import Disk
 from p2p.store.library import Library
@@ -28,11 +29,14 @@ class ShareCalls:
 
     most = MAX_CALLS
 
-    def __init__(self, contacts: Contacts, library: Library, disk: Disk, swarms: Swarms, router: Router) -> None:
+    def __init__(
+        self, contacts: Contacts, library: Library, disk: Disk, swarms: Swarms, readers: Readers, router: Router
+    ) -> None:
         self._contacts = contacts
         self._library = library
         self._disk = disk
         self._swarms = swarms
+        self._readers = readers
         self._router = router
         self._shares: dict[bytes, ShareId] = {}
         self._shares_at = float("-inf")
@@ -54,8 +58,9 @@ class ShareCalls:
         return self._shares.get(named)
 
     def is_wanted(self, about: bytes, peer: PeerId) -> bool:
-        """Whether a call would be useful: not if the share is already being exchanged with that peer."""
-        return not self._swarms.is_exchanging(ShareId(about), peer)
+        """Whether a call would be useful: not if the share is already being exchanged with that peer, or not for it."""
+        share = ShareId(about)
+        return self._readers.may_read(share, peer) and not self._swarms.is_exchanging(share, peer)
 
     async def call(self, address: Address, peer: PeerId, about: bytes) -> bool:
         """Dials a peer, offers it a share, and serves it until the connection ends.

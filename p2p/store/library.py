@@ -66,6 +66,7 @@ class Library:
         self._database = database
         self.limits = limits
         self.layouts = Layouts()
+        self._restricted = {ShareId(bytes(share)) for (share,) in database.rows("SELECT share FROM restricted")}
 
     # Manifests.
 
@@ -181,6 +182,16 @@ class Library:
             )
             _drop_orphans(connection)
 
+    def restrict(self, share: ShareId) -> None:
+        """Lets only some peers read the share, for good. To be called before it is added, or fetched."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO restricted VALUES (?)", [share])
+        self._restricted.add(share)
+
+    def is_restricted(self, share: ShareId) -> bool:
+        """Whether only some peers may read the share: `sharing.readers` says which. Does not block."""
+        return share in self._restricted
+
     def shares(self) -> list[SharedRow]:
         """All shares, the newest first."""
         return [
@@ -192,7 +203,7 @@ class Library:
         """The shares that others may list, the newest first: at most this many, from the place `start`."""
         sql = (
             f"SELECT id, name, size, files FROM {_ROWS} WHERE lasts >= 0 AND NOT unlisted "
-            "ORDER BY created DESC, id LIMIT ? OFFSET ?"
+            "AND id NOT IN (SELECT share FROM restricted) ORDER BY created DESC, id LIMIT ? OFFSET ?"
         )
         return [messages.Listing(bytes(share), *rest) for share, *rest in self._database.rows(sql, [most, start])]
 

@@ -29,6 +29,7 @@ from p2p.sharing.exchange import Exchange
 from p2p.sharing.fetching import receiver as receiving
 from p2p.sharing.fetching.deps import Deps
 from p2p.sharing.fetching.receiver import Receiver
+from p2p.sharing.readers import Readers
 from p2p.sharing.swarm import Swarm
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
@@ -80,6 +81,7 @@ class Peer:
         random = Random(1)
         state = OverlayState(self.database, NETWORK)
         overlays = Overlays(dialer.identity, state, self.disk, NETWORK, 0, None, (), random)
+        swarms = Swarms(self.library, self.disk, Bell())
         self.deps = Deps(
             library=self.library,
             records=self.records,
@@ -87,7 +89,8 @@ class Peer:
             presence=presence,
             finders=Finders(presence, Trackers((), NETWORK), overlays, Neighbours(), random),
             router=self.router,
-            swarms=Swarms(self.library, self.disk, Bell()),
+            swarms=swarms,
+            readers=Readers(self.library, swarms),
             traffic=self.traffic,
             bans=Bans[PeerId](),
             random=random,

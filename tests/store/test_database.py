@@ -24,7 +24,7 @@ def count(database: Database) -> int:
 
 
 def test_a_new_database_has_the_newest_schema(database: Database) -> None:
-    assert database.row("PRAGMA user_version") == (12,)
+    assert database.row("PRAGMA user_version") == (13,)
     tables = {name for (name,) in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert {
         "manifest",

@@ -9,6 +9,7 @@ from p2p.discovery.finders import Finders
 from p2p.ids import PeerId
 from p2p.net.router import Router
 from p2p.reach.presence import Presence
+from p2p.sharing.readers import Readers
 from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 from p2p.store.disk import Disk
@@ -26,6 +27,7 @@ class Deps(msgspec.Struct, frozen=True):
     finders: Finders
     router: Router
     swarms: Swarms
+    readers: Readers
     traffic: Traffic
     bans: Bans[PeerId]
     random: Random

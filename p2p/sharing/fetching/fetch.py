@@ -110,7 +110,8 @@ class Fetching:
                 )
                 for hint in link.peers:
                     outgoing.add(hint)
-                nursery.start_soon(deps.finders.find, link, outgoing, progress.note)
+                if not deps.readers.is_restricted(link.share_id):
+                    nursery.start_soon(deps.finders.find, link, outgoing, progress.note)
                 await fetching.ready.wait()
                 nursery.cancel_scope.cancel()
         if not fetching.ready.is_set():

@@ -69,7 +69,8 @@ class Sources:
                 for text in self._earlier:
                     with suppress(ConfigError):
                         outgoing.add(parse_peer(text))
-                nursery.start_soon(deps.finders.find, self._link, outgoing, progress.note)
+                if not deps.readers.is_restricted(share):  # who asks for it says that this peer wants it
+                    nursery.start_soon(deps.finders.find, self._link, outgoing, progress.note)
                 try:
                     yield nursery
                 finally:
@@ -84,7 +85,8 @@ class Sources:
 
     def ask(self, trackers: Sequence[str]) -> None:
         """Asks more trackers than those of the link, from now on, while `running`."""
-        if self._asking is not None and self._outgoing is not None and trackers:
+        public = not self._deps.readers.is_restricted(self._share)
+        if self._asking is not None and self._outgoing is not None and trackers and public:
             finders, note = self._deps.finders, self._progress.note
             self._asking.start_soon(finders.ask_more, self._share, trackers, self._outgoing, note)
 
@@ -128,6 +130,8 @@ class Sources:
 
     async def _talk(self, connection: Connection) -> None:
         """Has the whole conversation with one source. Raises PeerError."""
+        if not self._deps.readers.may_read(self._share, connection.ends.peer_id):
+            raise Refused("it is not one of those that may read the share")
         if self.first_request is None:
             self.first_request = trio.current_time()
         try:

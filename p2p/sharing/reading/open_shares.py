@@ -140,7 +140,9 @@ class OpenShares:
             supply.give_way()
 
     async def _open(self, held: OpenShare) -> Parts:
-        """Decides from what the share is read from now on. Raises StorageError."""
+        """Decides from what the share is read from now on. Raises StorageError, NotFound."""
+        if self._deps.library.is_restricted(held.share):
+            raise NotFound("nobody may read that share by its ranges")  # a job of anybody may name it
         async with self._budget.dropping:
             files = await self._from_library(held.share)
             await self._deps.disk.run(self._cache.touch, held.share)
@@ -163,7 +165,9 @@ class OpenShares:
     async def _from_library(self, wanted: ShareId) -> SharedFiles | None:
         def look() -> SharedFiles | None:
             row = self._deps.library.share(wanted)
-            return None if row is None or row.stale else SharedFiles(self._deps.library, wanted)
+            if row is None or row.stale or self._deps.library.is_restricted(wanted):
+                return None
+            return SharedFiles(self._deps.library, wanted)
 
         with suppress(NotFound):  # unshared in the meantime
             return await self._deps.disk.run(look)

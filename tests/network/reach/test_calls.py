@@ -337,7 +337,9 @@ async def test_nobody_calls_itself(world: World) -> None:
     local, other = await world.peer("local"), await world.peer("other")
     published = await world.publish(local, FILES)
     address = local.addresses[0]
-    local_calls = ShareCalls(local.presence.contacts, local.library, local.disk, local.swarms, local.router)
+    local_calls = ShareCalls(
+        local.presence.contacts, local.library, local.disk, local.swarms, local.readers, local.router
+    )
     with pytest.raises(OwnAddress):
         await local_calls.call(address, local.peer_id, published.link.share_id)
     with pytest.raises(PeerError):
