@@ -1,0 +1,236 @@
+"""The process beside each sandbox: makes it, watches what it uses, ends it, and removes what it leaves.
+
+It outlives the peer for a moment: when its standard input closes, however the peer ended, it ends the sandbox and
+cleans up. When it is killed itself, the sandbox's processes die with it, since bubblewrap is its child. It uses only
+the standard library, so that it stays small: `python -I -S`, with the path of p2p alone.
+
+On its standard input, a socket, it reads lines of JSON: the settings, then "begin", and "end" or nothing. It
+writes lines of JSON there: {"pid": N, "sized": bool} once the walls stand, {"use": [memory, disk, processes]} now and
+then, and at last {"ended": reason}.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from p2p.sandbox.native import staging
+from p2p.sandbox.native.watching import Watch
+
+TICK_S = 0.2
+_TELL_TICKS = 10
+_SETUP_S = 30.0
+_PR_SET_PDEATHSIG = 1
+_WORST = 1000
+"""The value of oom_score_adj with which a process is the first to be killed when memory runs out."""
+_DESCRIPTORS = 1 << 16
+_LINE_BYTES = 1 << 20
+_IGNORED = signal.SIGINT, signal.SIGHUP, signal.SIGTERM
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Keeper:
+    """One sandbox, from its making to the removal of its files."""
+
+    def __init__(self, peer: socket.socket, settings: dict[str, Any]) -> None:
+        self._peer = peer
+        self._settings = settings
+        self._limits: dict[str, int] = settings["limits"]
+        self._wrapper = 0
+        """bubblewrap's own process, outside the sandbox."""
+        self._first = 0
+        """The first process inside."""
+        self._heard = bytearray()
+
+    def run(self) -> str:
+        """Makes the sandbox and keeps it until it ends. Returns why it ended; nothing if the peer ended it."""
+        info, info_end = os.pipe2(os.O_CLOEXEC)
+        block_end, block = os.pipe2(os.O_CLOEXEC)
+        if self._settings["root"]:
+            staging.make_disk(
+                self._settings["folder"], self._limits["disk"], self._settings["uid"], self._settings["gid"]
+            )
+        self._wrapper = os.fork()
+        if not self._wrapper:
+            self._become_sandbox(info_end, block_end)
+        for handle in (info_end, block_end, *self._settings["descriptors"]):
+            os.close(handle)
+        with open(info) as file:
+            words = file.read()
+        if not words:
+            return "it cannot be made"
+        self._first = json.loads(words)["child-pid"]
+        wrapper = os.pidfd_open(self._wrapper)
+        if not self._await_walls(wrapper):
+            return "it cannot be made"
+        home = f"/proc/{self._first}/root/home/me"
+        sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
+        watch = Watch(self._first, self._limits)
+        self._confine()
+        self._say(pid=self._first, sized=sized)
+        return self._keep(watch, wrapper, block)
+
+    def _become_sandbox(self, info: int, block: int) -> NoReturn:
+        """In the child: gives up rights and comfort, and becomes bubblewrap."""
+        try:
+            settings = self._settings
+            for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, settings["file_bytes"])):
+                resource.setrlimit(kind, (most, most))
+            descriptors = min(_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+            os.sched_setaffinity(0, settings["processors"])
+            with open("/proc/self/oom_score_adj", "w") as file:
+                file.write(str(_WORST))
+            if settings["root"]:
+                staging.stage(settings["folder"], settings["sources"], settings["home"])
+            self._become_user()
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != settings["keeper"]:
+                os._exit(1)
+            for number in (*_IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.dup2(settings["agent"], 0)
+            os.dup2(2, 1)
+            passed = {info, block, *settings["descriptors"]} - {settings["agent"]}
+            for handle in map(int, os.listdir("/proc/self/fd")):
+                if handle in passed:
+                    os.set_inheritable(handle, True)
+                elif handle > 2:  # what is left open here would be open inside
+                    with suppress(OSError):
+                        os.close(handle)
+            channels = ["--info-fd", str(info), "--block-fd", str(block)]
+            os.execv(
+                settings["bubblewrap"],
+                ["bwrap", "--args", str(settings["arguments"]), *channels, "--", *settings["command"]],
+            )
+        except OSError as error:
+            os.write(2, f"{error}\n".encode())
+        finally:
+            os._exit(1)
+
+    def _await_walls(self, wrapper: int) -> bool:
+        """Waits until bubblewrap has made the walls, and waits for `begin`."""
+        waiting = select.poll()
+        waiting.register(wrapper, select.POLLIN)
+        for _ in range(int(_SETUP_S / 0.005)):
+            with suppress(OSError), open(f"/proc/{self._first}/mountinfo") as file:
+                mounts = {line.split()[4]: line.split()[5] for line in file}
+                if mounts.get("/", "").startswith("ro") and "/home/me" in mounts:
+                    return True
+            if waiting.poll(5):
+                return False
+        return False
+
+    def _confine(self) -> None:
+        """What cannot be done before there is a user namespace, or would slow down the making of the walls.
+
+        Done as the sandbox's own user: root has the right to it only with capabilities that containers lack.
+        """
+        child = os.fork()
+        if not child:
+            try:
+                self._become_user()
+                processes = self._limits["processes"]
+                resource.prlimit(self._first, resource.RLIMIT_NPROC, (processes, processes))
+                if self._settings["idle"]:
+                    os.setpriority(os.PRIO_PROCESS, self._first, 19)
+                    os.sched_setscheduler(self._first, os.SCHED_IDLE, os.sched_param(0))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitpid(child, 0)[1]:
+            raise OSError("the limits of the sandbox cannot be set")
+
+    def _become_user(self) -> None:
+        if self._settings["root"]:
+            os.setgroups([])
+            os.setresgid(*[self._settings["gid"]] * 3)
+            os.setresuid(*[self._settings["uid"]] * 3)
+
+    def _keep(self, watch: Watch, wrapper: int, block: int) -> str:
+        waiting = select.poll()
+        waiting.register(wrapper, select.POLLIN)
+        waiting.register(self._peer, select.POLLIN)
+        ticks = 0
+        while True:
+            ready = {handle for handle, _ in waiting.poll(TICK_S * 1000)}
+            if self._peer.fileno() in ready:
+                if self._line() != "begin":
+                    return ""
+                os.write(block, b"\0")
+            if wrapper in ready:
+                return "its first process ended"
+            ticks += 1
+            if reason := watch.look():
+                return reason
+            if ticks % _TELL_TICKS == 1:
+                self._say(use=watch.use)
+
+    def close(self) -> None:
+        """Ends all processes of the sandbox and waits for them; then removes its files."""
+        with suppress(ProcessLookupError):
+            if self._first:
+                os.kill(self._first, signal.SIGKILL)  # its parent has not reaped it as long as that lives
+        if self._wrapper:
+            self._reap()
+        home = self._settings["home"]
+        for command in (
+            ["chmod", "-R", "u+rwx", home],
+            ["rm", "-rf", home, os.path.join(self._settings["folder"], "disk")],
+        ):
+            with suppress(OSError):
+                os.waitpid(os.posix_spawnp(command[0], command, os.environ), 0)
+
+    def _reap(self) -> None:
+        """bubblewrap ends once the first process is gone, which the kernel lets end after all others inside."""
+        wrapper = os.pidfd_open(self._wrapper)
+        waiting = select.poll()
+        waiting.register(wrapper, select.POLLIN)
+        if not waiting.poll(_SETUP_S * 1000):
+            os.kill(self._wrapper, signal.SIGKILL)
+        os.waitpid(self._wrapper, 0)
+
+    def _line(self) -> str:
+        """The next line that the peer says; empty if it is gone."""
+        return read_line(self._peer, self._heard)
+
+    def _say(self, **message: Any) -> None:
+        with suppress(OSError):
+            self._peer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def read_line(peer: socket.socket, heard: bytearray) -> str:
+    while b"\n" not in heard and len(heard) < _LINE_BYTES:
+        try:
+            piece = peer.recv(4096)
+        except OSError:
+            return ""
+        if not piece:
+            return ""
+        heard += piece
+    line, _, rest = heard.partition(b"\n")
+    heard[:] = rest
+    return line.decode()
+
+
+def main() -> None:
+    """`keeper` with a socket to the peer as standard input."""
+    peer = socket.socket(fileno=os.dup(0))
+    settings = json.loads(read_line(peer, bytearray()))
+    settings["keeper"] = os.getpid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    keeper = Keeper(peer, settings)
+    try:
+        reason = keeper.run()
+    finally:
+        keeper.close()
+    keeper._say(ended=reason)
+    sys.exit(0)

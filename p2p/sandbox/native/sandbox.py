@@ -1,0 +1,243 @@
+"""Opens a native sandbox, starts programs in it, and says why it ended: the interface for the rest of the peer."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from random import sample
+
+import msgspec
+import trio
+
+from p2p.errors import SandboxFailed
+from p2p.sandbox.native import bubblewrap, seccomp, staging
+from p2p.sandbox.native.programs import Process, Programs
+from p2p.sandbox.native.spec import HOME, Account, Spec, check
+
+_START_S = 60.0
+_LINE_BYTES = 1 << 16
+_WORDS_BYTES = 2000
+_PACKAGES = Path(__file__).resolve().parents[3]
+_KEEPER = "import sys; sys.path.insert(0, sys.argv[1]); from p2p.sandbox.native.keeper import main; main()"
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What the keeper says: see `keeper`."""
+
+    pid: int = 0
+    sized: bool = False
+    use: tuple[int, int, int] | None = None
+    ended: str | None = None
+
+
+class NativeSandbox:
+    """A sandbox. Its programs may be started once it has begun."""
+
+    def __init__(self, account: Account, home: Path, programs: Programs, keeper: trio.SocketStream) -> None:
+        self.account = account
+        self.home = home
+        """The home of the programs inside, seen from outside, while the sandbox lives."""
+        self.pid = 0
+        """Its first process, seen from outside."""
+        self.use = (0, 0, 0)
+        """What it used a moment ago: bytes of memory, bytes of disk, processes."""
+        self.ended = trio.Event()
+        self.reason = ""
+        """Why it ended, as the end of a sentence; empty if this peer ended it."""
+        self._programs = programs
+        self._keeper = keeper
+        self._standing = trio.Event()
+        self._words = bytearray()
+
+    async def begin(self) -> None:
+        """Lets the first process begin. Raises SandboxFailed."""
+        await self._tell(b"begin\n")
+        with trio.move_on_after(_START_S):
+            await self._programs.news.wait()
+            if self._programs.is_ready:
+                return
+            await self.ended.wait()
+        raise SandboxFailed(f"The sandbox does not start: {self._why()}.")
+
+    async def start(self, argv: Sequence[str], variables: Mapping[str, str], name: str) -> Process:
+        """Starts a program in the home, without input; its variables are those of the sandbox and these.
+
+        `name` is for people. Raises SandboxFailed.
+        """
+        return await self._programs.start(argv, variables, name)
+
+    async def stand(self, settings: bytes) -> None:
+        """Has the walls made, and waits until they stand. Raises SandboxFailed."""
+        await self._tell(settings + b"\n")
+        with trio.move_on_after(_START_S):
+            await self._standing.wait()
+        if not self.pid or self.ended.is_set():
+            raise SandboxFailed(f"The sandbox cannot be made: {self._why()}.")
+
+    async def listen(self) -> None:
+        """Hears from the keeper until that has ended."""
+        heard = bytearray()
+        try:
+            async for piece in self._keeper:
+                heard += piece
+                while (end := heard.find(b"\n")) >= 0:
+                    self._hear(msgspec.json.decode(heard[:end], type=_Told))
+                    del heard[: end + 1]
+        except trio.BrokenResourceError:
+            pass
+        self.ended.set()
+        self._standing.set()
+
+    async def read_words(self, pipe: int) -> None:
+        """Keeps the end of what bubblewrap and the agent print."""
+        async with trio.lowlevel.FdStream(pipe) as stream:
+            async for piece in stream:
+                self._words += piece
+                del self._words[:-_WORDS_BYTES]
+
+    async def close(self) -> None:
+        """Ends the sandbox, and returns once nothing is left of it."""
+        self._programs.close()
+        await self._tell(b"end\n")
+        await self.ended.wait()
+
+    async def _tell(self, line: bytes) -> None:
+        try:
+            await self._keeper.send_all(line)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.checkpoint()  # the sandbox has ended
+
+    def _hear(self, told: _Told) -> None:
+        if told.pid:
+            self.pid = told.pid
+            if told.sized:
+                self.home = Path(f"/proc/{told.pid}/root{HOME}")
+            self._standing.set()
+        if told.use is not None:
+            self.use = told.use
+        if told.ended is not None:
+            self.reason = told.ended
+
+    def _why(self) -> str:
+        words = bytes(self._words).decode("utf-8", "replace").strip().splitlines()
+        reasons = [self.reason, self._programs.failure, *words[-1:]]
+        return ": ".join(reason for reason in reasons if reason) or f"it was not ready after {_START_S:.0f} s"
+
+
+@asynccontextmanager
+async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool = True) -> AsyncIterator[NativeSandbox]:
+    """Opens a sandbox whose programs have not begun yet. Raises SandboxFailed.
+
+    `folder` is the sandbox's own on this machine, and exists; its home is made there. At the end nothing is left:
+    processes, mounts, files. `idle`: its programs get only processor time that nothing else wants.
+    """
+    check(spec)
+    program = shutil.which("bwrap")
+    if program is None:
+        raise SandboxFailed("bubblewrap is missing (Debian and Ubuntu: sudo apt install bubblewrap).")
+    root = os.geteuid() == 0
+    if root and account.uid == 0:
+        raise SandboxFailed("A native sandbox never runs as root.")
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    if root:
+        os.chown(home, *account)
+    binds = bubblewrap.binds(spec)
+    sources = [str(bind.source) for bind in binds]
+    with ExitStack() as stack:
+        descriptors: list[int] = []
+
+        def hand(data: bytes) -> int:
+            descriptors.append(_file(data))
+            stack.callback(os.close, descriptors[-1])
+            return descriptors[-1]
+
+        agent, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stack.enter_context(inside)
+        ours, theirs = socket.socketpair()
+        stack.enter_context(theirs)
+        files = {path: hand(text.encode()) for path, text in bubblewrap.small_files(spec).items()}
+        places = [staging.staged(index) for index in range(len(sources))] if root else sources
+        targets = [(place, bind.target) for place, bind in zip(places, binds, strict=True)]
+        arguments = bubblewrap.arguments(
+            spec, targets, files, staging.HOME if root else str(home), hand(seccomp.program())
+        )
+        settings = {
+            "root": root,
+            "uid": account.uid,
+            "gid": account.gid,
+            "idle": idle,
+            "folder": str(folder),
+            "home": str(home),
+            "sources": sources,
+            "limits": msgspec.to_builtins(spec.limits),
+            "file_bytes": max(spec.limits.disk, spec.limits.memory),
+            "processors": sorted(_processors(spec.limits.cores)),
+            "bubblewrap": program,
+            "arguments": hand(b"".join(argument.encode() + b"\0" for argument in arguments)),
+            "command": bubblewrap.command(spec),
+            "agent": inside.fileno(),
+            "descriptors": [*descriptors, inside.fileno()],
+        }
+        process, words = await _start_keeper(theirs, [*descriptors, inside.fileno()])
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    failure: SandboxFailed | None = None
+    async with trio.open_nursery() as nursery:
+        programs = Programs(agent, account, nursery)
+        sandbox = NativeSandbox(account, home, programs, stream)
+        nursery.start_soon(sandbox.listen)
+        nursery.start_soon(sandbox.read_words, words)
+        nursery.start_soon(programs.run)
+        try:
+            try:
+                await sandbox.stand(msgspec.json.encode(settings))
+            except SandboxFailed as error:
+                failure = error  # raised below: here it would become a group
+            else:
+                yield sandbox
+        finally:
+            with trio.CancelScope(shield=True):
+                await sandbox.close()
+                await process.wait()
+                await stream.aclose()
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+def _file(data: bytes) -> int:
+    """A file in memory, to be read from its beginning."""
+    file = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+    os.write(file, data)
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
+def _processors(cores: int) -> list[int]:
+    there = sorted(os.sched_getaffinity(0))
+    return sample(there, min(cores, len(there)))
+
+
+async def _start_keeper(control: socket.socket, descriptors: list[int]) -> tuple[trio.Process, int]:
+    """The keeper's process, and the read end of the pipe that it and the sandbox complain to."""
+    words, complaints = os.pipe2(os.O_CLOEXEC)
+    try:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-I", "-S", "-c", _KEEPER, str(_PACKAGES)],
+            stdin=control.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=complaints,
+            pass_fds=descriptors,
+            start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+        )
+    except BaseException:
+        os.close(words)
+        raise
+    finally:
+        os.close(complaints)
+    return process, words
