@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import sample
 
@@ -79,16 +79,14 @@ class NativeSandbox:
             raise SandboxFailed(f"The sandbox cannot be made: {self._why()}.")
 
     async def listen(self) -> None:
-        """Hears from the keeper until that has ended."""
+        """Hears from the keeper until that has ended, even if all else is cancelled: `close` waits for it."""
         heard = bytearray()
-        try:
+        with trio.CancelScope(shield=True), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async for piece in self._keeper:
                 heard += piece
                 while (end := heard.find(b"\n")) >= 0:
                     self._hear(msgspec.json.decode(heard[:end], type=_Told))
                     del heard[: end + 1]
-        except trio.BrokenResourceError:
-            pass
         self.ended.set()
         self._standing.set()
 

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox.native.sandbox import NativeSandbox, open_native
@@ -84,3 +85,17 @@ async def test_no_sandbox_runs_as_root(tmp_path: Path) -> None:
     with pytest.raises(SandboxFailed, match="never runs as root"):
         async with open_native(spec(), tmp_path, Account(0, 0)):
             pass
+
+
+def is_gone(process: int, folder: Path) -> bool:
+    return not Path(f"/proc/{process}").exists() and not list(folder.iterdir())
+
+
+async def test_a_sandbox_whose_holder_is_cancelled_ends_with_it(tmp_path: Path, account: Account) -> None:
+    with trio.fail_after(60), trio.CancelScope() as scope:
+        async with open_native(spec(), tmp_path, account, idle=False) as native:
+            await native.begin()
+            process = native.pid
+            scope.cancel()
+            await trio.sleep_forever()
+    assert is_gone(process, tmp_path)
