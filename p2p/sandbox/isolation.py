@@ -64,11 +64,19 @@ def around(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
 
 
 def bubblewrapped(bubblewrap: str, command: Sequence[str], readable: Sequence[Path]) -> list[str]:
-    """The command in namespaces of its own: no network, no other process, files read-only."""
+    """The command in namespaces of its own: no network, no other process, files read-only.
+
+    Root gets no user namespace: behind one it would still be root for /proc/sys, whatever it is called inside, and
+    could not become anyone else. Without one the worker gives up root itself, as it does without bubblewrap.
+    """
     system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/bin"), Path("/etc/ld.so.cache")]
     # bubblewrap's death signal would follow the thread that started it, not this process; workers watch their socket.
-    found = [bubblewrap, "--unshare-all", "--cap-drop", "ALL", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
-    found += ["--dev", "/dev", "--proc", "/proc", "--new-session"]
+    found = [bubblewrap, "--cap-drop", "ALL", "--dev", "/dev", "--proc", "/proc", "--new-session"]
+    if os.geteuid() == 0:
+        found += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        found += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        found += ["--unshare-all", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
     shoal = Path(__file__).resolve().parents[1]  # an editable install is in none of Python's folders
     python = [Path(entry) for entry in (*sys.path, sys.prefix, sys.base_prefix)]
     for path in dict.fromkeys([*system, *python, shoal, *readable]):

@@ -46,14 +46,13 @@ def make_disk(folder: str, size: int, uid: int, gid: int) -> bool:
 
 def stage(folder: str, sources: Sequence[str], home: str) -> None:
     """Mounts sources and home at their places below STAGE, for this process and its children. Raises OSError."""
-    _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
-    _mount("none", "/", "", _MS_REC | _MS_SLAVE)  # what this machine unmounts is unmounted here too
+    separate_mounts()
     handles = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (*sources, home)]
     image = os.path.join(folder, _IMAGE)
     disk = os.open(image, os.O_RDWR | os.O_CLOEXEC) if os.path.exists(image) else None
     if disk is not None:
         os.unlink(image)
-    _mount("none", STAGE, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+    cover(STAGE)
     for handle, place in zip(handles, [*map(staged, range(len(sources))), HOME], strict=True):
         source = f"/proc/self/fd/{handle}"
         if os.path.isdir(source):
@@ -61,7 +60,23 @@ def stage(folder: str, sources: Sequence[str], home: str) -> None:
         else:
             os.close(os.open(place, os.O_CREAT | os.O_CLOEXEC, 0o600))
         if place != HOME or disk is None or not _mount_disk(disk):
-            _mount(source, place, "", _MS_BIND | _MS_REC)
+            bind(source, place)
+
+
+def separate_mounts() -> None:
+    """Gives this process mounts of its own. Raises OSError."""
+    _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
+    _mount("none", "/", "", _MS_REC | _MS_SLAVE)  # what this machine unmounts is unmounted here too
+
+
+def cover(folder: str) -> None:
+    """Mounts a small empty file system that everybody may read. Raises OSError."""
+    _mount("none", folder, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=755")
+
+
+def bind(source: str, target: str) -> None:
+    """Makes a file or folder available at another path, and all that is mounted below it. Raises OSError."""
+    _mount(source, target, "", _MS_BIND | _MS_REC)
 
 
 def _mount_disk(disk: int) -> bool:

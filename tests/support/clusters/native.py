@@ -12,6 +12,15 @@ from p2p.sandbox.native.spec import Bind, Limits, Spec
 
 MUST_RUN = bool(os.environ.get("SHOAL_TEST_CLUSTERS"))
 needs_bubblewrap = pytest.mark.skipif(not shutil.which("bwrap") and not MUST_RUN, reason="bubblewrap is not installed")
+
+
+def bubblewrap() -> str:
+    """The path of bubblewrap. Fails where it is missing and must not be."""
+    found = shutil.which("bwrap")
+    assert found, "bubblewrap is missing"
+    return found
+
+
 UIDS = 760_000, 16
 """Users that tests run sandboxes as where they are root themselves."""
 LIMITS = Limits(cores=1, memory=256 << 20, disk=64 << 20, processes=64)
