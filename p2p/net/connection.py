@@ -151,17 +151,21 @@ class Connection:
         """Sends messages in order, with nothing in between. Raises PeerGone."""
         await self._send(b"".join(map(frames.control_frame, said)))
 
-    async def send_data(self, chunk: int, offset: int, view: memoryview) -> None:
-        """Sends a data frame. Small ones are held back until `flush`, or until they are many. Raises PeerGone."""
-        header = frames.data_header(chunk, offset, len(view))
-        if len(view) <= _SMALL_FRAME_BYTES:
+    async def send_data(self, chunk: int, offset: int, *pieces: bytes | memoryview) -> None:
+        """Sends a data frame made of these pieces. Small ones are held back until `flush`, or until they are many.
+        Raises PeerGone.
+        """
+        size = sum(map(len, pieces))
+        header = frames.data_header(chunk, offset, size)
+        if size <= _SMALL_FRAME_BYTES:
             self._corked += header
-            self._corked += view
+            for piece in pieces:
+                self._corked += piece
             if len(self._corked) >= _CORK_BYTES:
                 await self.flush()
             return
         # The header is a TLS record of its own, so that only the header goes into the receiver's buffer.
-        await self._send(header, view)
+        await self._send(header, *pieces)
 
     async def flush(self) -> None:
         """Sends the small data frames held back. Raises PeerGone."""
@@ -177,6 +181,10 @@ class Connection:
         await trio.sleep(wait_s)
         woke_at = trio.current_time()
         self._attention.woke(woke_at - now - wait_s, woke_at)
+
+    def bound_unsent(self, size: int) -> None:
+        """Has at most about `size` bytes wait in the system to be sent: for what is of no use if it is late."""
+        self._stream.bound_unsent(size)
 
     def close(self) -> None:
         """Ends the connection at once."""

@@ -68,6 +68,9 @@ class ByteStream(Protocol):
     async def send_all(self, *pieces: bytes | bytearray | memoryview) -> None:
         """Sends the pieces, each in TLS records of its own. If it is cancelled, the stream is useless: close it."""
 
+    def bound_unsent(self, size: int) -> None:
+        """Has the system, whose buffer has megabytes, take at most about so many bytes that it has not sent yet."""
+
     def close(self) -> None:
         """Closes the stream at once, without a closing message; a task that waits on the stream gets PeerGone."""
 
@@ -177,6 +180,10 @@ class TlsStream:
                     await self._send_encrypted()
         if self._outgoing.pending:
             await self._send_encrypted()
+
+    def bound_unsent(self, size: int) -> None:
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and self._socket.fileno() != -1:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
     def close(self) -> None:
         if self._socket.fileno() != -1:

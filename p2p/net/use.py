@@ -6,7 +6,7 @@ Whatever is useful over a connection is told to its `Use`, and counts for nothin
                    peer asks for it
     got            bytes of them that came from the peer and were right; `arriving`, a millionth of those that are to be
                    verified yet
-    worked         seconds in which a unit was being worked on, on either side
+    worked         seconds in which a unit was being worked on, or a cluster was connected, on either side
     told_to_wait,  a round trip with a peer that waits in a line, or is hired and has nothing to do. It is no work: it
     heard          shows that the peer is there, and those that wait share the places by network
 
@@ -54,7 +54,7 @@ class Use:
         self.bytes += size * UNVERIFIED
 
     def worked(self, seconds: float) -> None:
-        """Counts time in which a unit was being worked on."""
+        """Counts time in which a unit was being worked on, or two members of a cluster were connected."""
         self.bytes += seconds * WORKED_BYTES_PER_S
 
     def told_to_wait(self) -> None:

@@ -16,7 +16,7 @@ Packets of the cluster's network go over a connection of their own for each two 
 dials the other:
 
     higher -> Packets(cluster, index, epoch)                lower -> Packets(cluster, index, epoch) | Failed(reason)
-    both   -> data frames: at offset 0 some packets, each after its length in 4 bytes; at offset 1 a packet alone
+    both   -> data frames: packets, one after the other; chunk and offset are 0
     both   -> StillThere                                    every two seconds while nothing else is sent
 
 A packet begins with a vnet header (`core.cluster.packets`), then it is IPv4. A member's epoch counts its sandboxes: one

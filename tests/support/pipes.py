@@ -58,6 +58,9 @@ class Pipe:
         except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
             raise PeerGone("broken") from error
 
+    def bound_unsent(self, size: int) -> None:
+        self.unsent = size
+
     def close(self) -> None:
         self.closed = True
         self._stream.send_stream.close()

@@ -30,7 +30,7 @@ def tcp(data: bytes = b"", *, ports: tuple[int, int] = (40000, 8786), flags: int
     return struct.pack(">HHIIBBHHH", *ports, 1000, ack, 0x50, flags, 512, 0, 0) + data
 
 
-def udp(data: bytes = b"", *, ports: tuple[int, int] = (40000, 53)) -> bytes:
+def udp(data: bytes = b"", *, ports: tuple[int, int] = (40000, 5353)) -> bytes:
     return struct.pack(">HHHH", *ports, 8 + len(data), 0) + data
 
 

@@ -5,34 +5,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.cluster.batches import packed, unpacked
-from p2p.core.cluster.packets import MAX_PACKET_BYTES
 from p2p.errors import ProtocolViolation
+from tests.support.clusters.packets import udp_packet, vnet
+
+SIZES = st.sampled_from([0, 1, 100, 5000, 16_000, 20_000, 65_000])
 
 
-@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20))
-def test_packets_come_out_as_they_went_in(packets: list[bytes]) -> None:
-    offset, body = packed(packets)
-    assert list(unpacked(offset, memoryview(body))) == packets
+@given(st.lists(SIZES, max_size=20))
+def test_packets_come_out_as_they_went_in(sizes: list[int]) -> None:
+    packets = [udp_packet(1, 2, bytes(size)) for size in sizes]
+    assert list(unpacked(memoryview(b"".join(packed(packets))))) == packets
 
 
-def test_one_packet_travels_as_it_is() -> None:
-    packet = bytes(60_000)
-    assert packed([packet])[1] is packet
+def test_large_packets_are_not_copied_and_small_ones_go_together() -> None:
+    small, large = udp_packet(1, 2, b"beat"), udp_packet(1, 2, bytes(60_000))
+    pieces = packed([small, small, large, large, small])
+    assert pieces == [small * 2, large, large, small]
+    assert pieces[1] is pieces[2] is large
 
 
-@given(st.integers(0, 3), st.binary(max_size=60))
-def test_any_bytes_are_packets_or_a_violation(offset: int, body: bytes) -> None:
+@given(st.binary(max_size=60))
+def test_any_bytes_are_packets_or_a_violation(body: bytes) -> None:
     try:
-        found = list(unpacked(offset, memoryview(body)))
+        found = list(unpacked(memoryview(body)))
     except ProtocolViolation:
         return
-    assert sum(map(len, found)) <= len(body)
+    assert b"".join(found) == body
 
 
-@pytest.mark.parametrize(
-    ("offset", "body"),
-    [(2, b"abc"), (0, b"\0\0"), (0, b"\0\0\0\5abcd"), (0, b"\xff\xff\xff\xff"), (1, bytes(MAX_PACKET_BYTES + 1))],
-)
-def test_what_is_no_batch_ends_the_connection(offset: int, body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"abc", vnet(), vnet() + b"\x45\0\0\0", vnet() + b"\x45\0\xff\xff" + bytes(60)])
+def test_what_is_no_batch_ends_the_connection(body: bytes) -> None:
     with pytest.raises(ProtocolViolation):
-        list(unpacked(offset, memoryview(body)))
+        list(unpacked(memoryview(body)))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.cluster.line import ALONE_BYTES, BATCH_BYTES, LATE_S, MAX_LINE_BYTES, SHORT_BYTES, Line
+from p2p.core.cluster.line import FAST_BATCH_BYTES, FAST_S, LATE_S, MAX_LINE_BYTES, SHORT_BYTES, Line
 from p2p.core.cluster.packets import flow_of
 from tests.support.clusters.packets import tcp_packet, tcp_segments, udp_packet
 
@@ -45,10 +45,17 @@ def test_small_packets_overtake_other_flows_but_not_their_own() -> None:
     assert flow_of(end_of_bulk) == flow_of(BULK)
     for packet in (BULK, BULK, end_of_bulk, beat):
         line.put(packet, 0.0)
-    assert [line.take(0.0) for _ in range(5)] == [[beat], [BULK], [BULK], [end_of_bulk], []]
+    assert [line.take(LATE_S / 2) for _ in range(3)] == [[beat, BULK], [BULK, end_of_bulk], []]
     line.put(end_of_bulk, 0.0)
     line.put(beat, 0.0)
     assert line.take(0.0) == [end_of_bulk, beat], "nothing of its flow waits any more"
+
+
+def test_frames_are_larger_where_the_way_is_fast() -> None:
+    line = Line()
+    for _ in range(6):
+        line.put(BULK, 0.0)
+    assert [len(line.take(now)) for now in (0.0, FAST_S * 2, 0.0)] == [4, 1, 1]
 
 
 SIZES = st.sampled_from([0, 10, 200, 300, 5000, 15_000, 20_000, 60_000])
@@ -66,8 +73,7 @@ def test_each_flow_keeps_its_order_and_nothing_is_lost(steps: list[tuple[int, in
         if is_taken:
             taken += line.take(0.0)
     while batch := line.take(0.0):
-        assert len(batch) == 1 or sum(map(len, batch)) <= BATCH_BYTES + 300
-        assert len(batch) == 1 or max(map(len, batch)) < ALONE_BYTES
+        assert sum(map(len, batch)) <= FAST_BATCH_BYTES
         taken += batch
     assert line.bytes == line.dropped == 0
     for port in (1, 2, 3):
