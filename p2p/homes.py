@@ -15,6 +15,8 @@ from p2p.paths import resolved
 KEY_FILE = "key.pem"
 LOCK_FILE = "lock"
 DATABASE_FILE = "shoal.db"
+ENVIRONMENTS = "environments"
+"""The folder in a home with Python environments: packed ones, those of requirements, and fetched ones."""
 
 _KEYS = frozenset({".ssh", ".gnupg"})
 

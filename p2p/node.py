@@ -33,6 +33,7 @@ from p2p.config import DEFAULT_PORT, Config, WebConfig
 from p2p.control import operations as control_operations
 from p2p.control import server as control_server
 from p2p.control.background_jobs import BackgroundJobs
+from p2p.control.environments import Environments
 from p2p.control.errands import Errands
 from p2p.control.getting import Getting
 from p2p.control.limits import Limits
@@ -137,6 +138,7 @@ class Node(msgspec.Struct, frozen=True):
     publisher: Publisher
     seeker_search: SeekerSearch
     owner_search: "OwnerSearch | None"
+    environments: Environments
     operations: Operations
     activity: Activity
     access: "WebAccess | None"
@@ -339,12 +341,13 @@ def _make(
     kept = KeptFetches(database)
     background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
     fetches = UserFetches(kept, disk, getting.get, leftovers, changes, of_node=not foreground)
+    environments = Environments(home, sharing, discovery.links, disk)
     operations = Operations(
         control_operations.Deps(
-            peer_id=presence.peer_id,
             discovery=discovery,
             sharing=sharing,
             open_shares=open_shares,
+            environments=environments,
             errands=Errands(fetches, jobs, background),
             limits=Limits(home, traffic, fetches, disk),
             volunteering=volunteering,
@@ -418,6 +421,7 @@ def _make(
         owner_search=(
             None if work_calls is None else OwnerSearch(volunteering_deps, work_calls, calls, discovery, random)
         ),
+        environments=environments,
         operations=operations,
         activity=activity,
         access=access,

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import errands, fetches, files, jobs, peer, sql, volunteering, web
+from p2p.commandline import environments, errands, fetches, files, jobs, peer, sql, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -85,6 +85,7 @@ for command in (
     app.command()(command)
 app.command("open")(web.open_share)
 app.add_typer(volunteering.app, name="volunteer")
+app.add_typer(environments.app, name="env")
 
 
 @app.command()

@@ -61,6 +61,26 @@ class ShareAnswer(Shown, frozen=True):
     skipped_count: int = 0
 
 
+class PackAnswer(Shown, frozen=True):
+    """A packed environment, and the share that only members of its user's clusters can get.
+
+    `packed` is false if nothing has changed since it was packed before. `left_out` has the first of the files and
+    folders that stayed at home.
+    """
+
+    link: str
+    id: str
+    name: str
+    folder: str
+    python: str
+    bytes: int
+    files: int
+    packed: bool
+    seconds: float
+    left_out: tuple[SkippedFile, ...] = ()
+    left_out_count: int = 0
+
+
 class GetAnswer(Shown, frozen=True):
     """A share that was fetched.
 

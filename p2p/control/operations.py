@@ -14,6 +14,7 @@ from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers, reading
 from p2p.control import protocol as requests
+from p2p.control.environments import Environments
 from p2p.control.errands import Errands
 from p2p.control.limits import Limits
 from p2p.control.peers import PeersView
@@ -26,7 +27,7 @@ from p2p.discovery import browse, pointers, search
 from p2p.discovery.discovery import Discovery
 from p2p.errors import ConfigError, NotFound
 from p2p.formats import quoted
-from p2p.ids import PeerId, ShareId
+from p2p.ids import ShareId
 from p2p.progress import Progress
 from p2p.sandbox.sandbox import describe
 from p2p.sharing.reading.open_shares import OpenShares
@@ -46,10 +47,10 @@ class Deps(msgspec.Struct, frozen=True):
     Made by `p2p.node`.
     """
 
-    peer_id: PeerId
     discovery: Discovery
     sharing: Sharing
     open_shares: OpenShares
+    environments: Environments
     errands: Errands
     limits: Limits
     volunteering: "Volunteering | None"
@@ -80,6 +81,8 @@ class Operations:
         match request:
             case requests.ShareRequest():
                 return await self._share(request, emit, keep_serving=keep_serving)
+            case requests.PackRequest():
+                return await deps.environments.pack(request, emit)
             case requests.GetRequest():
                 return await deps.errands.fetches.get(request, emit, keep_serving=keep_serving)
             case requests.BackgroundRequest(request=asked):

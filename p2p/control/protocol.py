@@ -52,6 +52,19 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     """Whether paths that probably hold secrets, such as the user's home directory, are meant."""
 
 
+class PackRequest(ControlRequest, frozen=True, kw_only=True, tag="pack"):
+    """Pack a Python environment, and share it with the members of the user's clusters alone."""
+
+    answer: ClassVar[Any] = answers.PackAnswer
+    source: str
+    """The absolute path of a venv, a conda environment or an interpreter."""
+    name: str | None = None
+    include: tuple[str, ...] = ()
+    """Files that go along though they look like secrets: paths, names, or patterns for either."""
+    more: tuple[str, ...] = ()
+    """Absolute paths of folders that go along."""
+
+
 class GetRequest(ControlRequest, frozen=True, kw_only=True, tag="get"):
     """Fetch a share."""
 
@@ -301,6 +314,7 @@ class HoldRequest(ControlRequest, frozen=True, kw_only=True, tag="hold"):
 
 AnyRequest = (
     ShareRequest
+    | PackRequest
     | GetRequest
     | BackgroundRequest
     | FetchesRequest

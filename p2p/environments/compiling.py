@@ -28,6 +28,7 @@ def compile_modules(python: str, folder: Path, target: str) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=_TIMEOUT_S,
+            umask=0o077,
         )
     except OSError as error:
         raise StorageError(f"Cannot run {python}: {causes.explained(error)}") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from p2p import causes
+from p2p import causes, private
 from p2p.environments import description, interpreter, little_root, machine, omissions, trees
 from p2p.environments.closure import Closure, closure, is_compiled, looks_compiled
 from p2p.environments.compiling import compile_modules
@@ -26,6 +26,10 @@ _FORMAT = 1
 """Raised whenever the same files would be packed otherwise."""
 _LIBRARIES = "/usr/lib/shoal-more"
 """Where libraries go that lie outside of all folders of the environment and of /usr."""
+
+
+Check = Callable[[], None]
+"""Is called now and then, and may raise to stop."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -48,18 +52,16 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """A pack: its files and bytes, the libraries added to the environment's own, and the names of those not found."""
+    """A pack: its files and bytes, the system's libraries in it by their places, and the names of those not found."""
 
     description: Description
     files: int
     bytes: int
-    libraries: tuple[str, ...]
+    libraries: dict[str, str]
     missing: tuple[str, ...]
 
 
-def plan(
-    source: Path, include: Sequence[str] = (), more: Sequence[Path] = (), check: Callable[[], None] = lambda: None
-) -> Plan:
+def plan(source: Path, include: Sequence[str] = (), more: Sequence[Path] = (), check: Check = lambda: None) -> Plan:
     """Finds what belongs to the environment at a path: a venv, a conda environment, or an interpreter. Blocks.
 
     `include` are files that go along though they look like secrets, `more` are folders besides. `check` is called now
@@ -83,7 +85,7 @@ def plan(
     return Plan(found, tops, listing, key, variables)
 
 
-def pack(planned: Plan, into: Path, check: Callable[[], None] = lambda: None) -> Packed:
+def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
     """Makes the folder `into` of a plan. Blocks; `check` as in `plan`. Raises StorageError.
 
     What an earlier try left behind is removed.
@@ -102,11 +104,11 @@ def pack(planned: Plan, into: Path, check: Callable[[], None] = lambda: None) ->
     return packed
 
 
-def _fill(planned: Plan, folder: Path, check: Callable[[], None]) -> Packed:
+def _fill(planned: Plan, folder: Path, check: Check) -> Packed:
     found, listing = planned.found, planned.listing
     own = set(listing.items)
     linked = _add_libraries(planned)
-    added = [where for where in listing.items if where not in own]
+    added = {where: item.source for where, item in listing.items.items() if where not in own}
     for where, item in listing.items.items():
         check()
         _copy(item.source, folder / where, executable=item.executable, told=item.told)
@@ -132,9 +134,9 @@ def _fill(planned: Plan, folder: Path, check: Callable[[], None]) -> Packed:
         cpu=_cpu(found),
         packages=tuple(Package(*one) for one in sorted({(one.name, one.version) for one in found.packages})),
     )
-    (folder / description.FILE).write_bytes(description.encode(told))
+    private.write(folder / description.FILE, description.encode(told))
     sizes = [os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(folder) for name in names]
-    return Packed(told, len(sizes), sum(sizes), tuple(sorted(added)), linked.missing)
+    return Packed(told, len(sizes), sum(sizes), dict(sorted(added.items())), linked.missing)
 
 
 def _add_libraries(planned: Plan) -> Closure:
@@ -188,4 +190,4 @@ def _copy(source: str, target: Path, *, executable: bool, told: str) -> None:
         target.write_bytes(omissions.without_credentials(Path(source).read_bytes(), told))
     else:
         shutil.copyfile(source, target)
-    os.chmod(target, 0o755 if executable else 0o644)
+    os.chmod(target, 0o700 if executable else 0o600)

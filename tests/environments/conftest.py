@@ -13,6 +13,7 @@ import pytest
 
 from p2p.environments import packing
 from p2p.environments.packing import Packed, Plan
+from tests.support.world import world as world
 
 _NEEDED = """
 import collections.abc, compileall, concurrent.futures.process, csv, encodings.ascii, encodings.idna, encodings.latin_1

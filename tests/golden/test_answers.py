@@ -92,6 +92,7 @@ ASKED: tuple[AnyRequest, ...] = (
         times=True,
         sure=True,
     ),
+    requests.PackRequest(source="/venv", name="mine", include=("token.json",), more=("/usr/lib/jvm/java",)),
     GET,
     requests.BackgroundRequest(request=GET),
     requests.FetchesRequest(),
@@ -247,6 +248,7 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         large = of(other, requests.ShareRequest(paths=(str(folder / "large.bin"),), unlisted=True))
 
         run("share", "share", song, "--as", "news")
+        request("pack, of none", requests.PackRequest(source=str(folder / "offered")))
         request("share", requests.ShareRequest(paths=(str(song),), name="tune", unlisted=True, pointer="tunes"))
         until(lambda: of(owner, requests.SearchRequest(query="offered")), "the tracker's word")
         run_at_once(

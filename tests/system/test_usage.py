@@ -14,7 +14,7 @@ from tests.support.processes import Outcome, Peer
 COMMANDS = (
     *("node", "share", "get", "ls", "cat", "sql", "fetches", "pause", "resume", "remove"),
     *("run", "jobs", "result", "logs", "cancel", "search", "browse"),
-    *("shares", "unshare", "peers", "status", "limit", "config", "web", "open", "volunteer", "tracker", "demo"),
+    *("shares", "unshare", "peers", "status", "limit", "config", "web", "open", "volunteer", "env", "tracker", "demo"),
 )
 NEED_A_NODE = (("status",), ("limit",), ("peers",), ("volunteer", "status"), ("web",), ("open", "a" * 52))
 SHARE_ID = "a" * 52
