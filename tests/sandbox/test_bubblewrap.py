@@ -15,6 +15,7 @@ WORKER = f"""
 from p2p.sandbox import isolation
 isolation.landlock_version = lambda: 0
 isolation.raise_around_worker()
+OWN_TOO = False
 {WRITABLE}
 import resource
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

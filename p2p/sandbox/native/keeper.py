@@ -72,7 +72,7 @@ class Keeper:
             return "it cannot be made"
         home = f"/proc/{self._first}/root/home/me"
         sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
-        watch = Watch(self._first, self._limits)
+        watch = Watch(self._first, self._settings, self._settings["in_memory"], sized=sized)
         self._confine()
         self._say(pid=self._first, sized=sized)
         return self._keep(watch, wrapper, block)
@@ -180,13 +180,7 @@ class Keeper:
                 os.kill(self._first, signal.SIGKILL)  # its parent has not reaped it as long as that lives
         if self._wrapper:
             self._reap()
-        home = self._settings["home"]
-        for command in (
-            ["chmod", "-R", "u+rwx", home],
-            ["rm", "-rf", home, os.path.join(self._settings["folder"], "disk")],
-        ):
-            with suppress(OSError):
-                os.waitpid(os.posix_spawnp(command[0], command, os.environ), 0)
+        remove(self._settings["home"], os.path.join(self._settings["folder"], staging.IMAGE))
 
     def _reap(self) -> None:
         """bubblewrap ends once the first process is gone, which the kernel lets end after all others inside."""
@@ -204,6 +198,13 @@ class Keeper:
     def _say(self, **message: Any) -> None:
         with suppress(OSError):
             self._peer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def remove(home: str, *files: str) -> None:
+    """Removes the home of a sandbox, whatever its programs left in it, and other files."""
+    for command in (["chmod", "-R", "u+rwx", home], ["rm", "-rf", home, *files]):
+        with suppress(OSError):
+            staging.run(*command)
 
 
 def read_line(peer: socket.socket, heard: bytearray) -> str:

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -15,10 +16,12 @@ import trio
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox.native import bubblewrap, seccomp, staging
+from p2p.sandbox.native.keeper import remove
 from p2p.sandbox.native.programs import Process, Programs
 from p2p.sandbox.native.spec import HOME, Account, Spec, check
 
 _START_S = 60.0
+_END_S, _LOOK_S = 10.0, 0.02
 _LINE_BYTES = 1 << 16
 _WORDS_BYTES = 2000
 _PACKAGES = Path(__file__).resolve().parents[3]
@@ -51,6 +54,7 @@ class NativeSandbox:
         self._programs = programs
         self._keeper = keeper
         self._standing = trio.Event()
+        self._is_over = False
         self._words = bytearray()
 
     async def begin(self) -> None:
@@ -87,6 +91,8 @@ class NativeSandbox:
                 while (end := heard.find(b"\n")) >= 0:
                     self._hear(msgspec.json.decode(heard[:end], type=_Told))
                     del heard[: end + 1]
+        if not self._is_over:
+            self.reason = "its keeper was killed"
         self.ended.set()
         self._standing.set()
 
@@ -118,7 +124,7 @@ class NativeSandbox:
         if told.use is not None:
             self.use = told.use
         if told.ended is not None:
-            self.reason = told.ended
+            self.reason, self._is_over = told.ended, True
 
     def _why(self) -> str:
         words = bytes(self._words).decode("utf-8", "replace").strip().splitlines()
@@ -172,6 +178,7 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
             "folder": str(folder),
             "home": str(home),
             "sources": sources,
+            "in_memory": list(bubblewrap.memory_sizes(spec.limits)),
             "limits": msgspec.to_builtins(spec.limits),
             "file_bytes": max(spec.limits.disk, spec.limits.memory),
             "processors": sorted(_processors(spec.limits.cores)),
@@ -202,9 +209,20 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
                 await sandbox.close()
                 await process.wait()
                 await stream.aclose()
+                await trio.to_thread.run_sync(_remove, home, sandbox.pid)
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def _remove(home: Path, first: int) -> None:
+    """Removes the home if the keeper could not, once the processes that died with it are gone."""
+    if not home.exists():
+        return
+    end = time.monotonic() + _END_S
+    while first and Path(f"/proc/{first}").exists() and time.monotonic() < end:
+        time.sleep(_LOOK_S)
+    remove(str(home))
 
 
 def _file(data: bytes) -> int:

@@ -16,7 +16,7 @@ STAGE = "/tmp"
 """Covered by a small file system in the sandbox's own mount namespace."""
 HOME = f"{STAGE}/home"
 MAKE_FILES = "mkfs.ext4"
-_IMAGE = "disk"
+IMAGE = "disk"
 _CLONE_NEWNS = 0x20000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_BIND, _MS_SLAVE = 0x2, 0x4, 0x4000, 0x1000, 0x80000
 
@@ -33,12 +33,12 @@ def make_disk(folder: str, size: int, uid: int, gid: int) -> bool:
     program = shutil.which(MAKE_FILES, path="/usr/sbin:/sbin:/usr/bin:/bin")
     if program is None or not os.path.exists("/dev/loop-control"):
         return False
-    image = os.path.join(folder, _IMAGE)
+    image = os.path.join(folder, IMAGE)
     with open(image, "wb") as file:
         file.truncate(size)
     # It lives no longer than the sandbox, so it needs no journal.
     options = f"root_owner={uid}:{gid},lazy_itable_init=1,nodiscard"
-    made = _run(program, "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", options, image) == 0
+    made = run(program, "-q", "-F", "-m", "0", "-O", "^has_journal", "-E", options, image) == 0
     if not made:
         os.unlink(image)
     return made
@@ -48,7 +48,7 @@ def stage(folder: str, sources: Sequence[str], home: str) -> None:
     """Mounts sources and home at their places below STAGE, for this process and its children. Raises OSError."""
     separate_mounts()
     handles = [os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (*sources, home)]
-    image = os.path.join(folder, _IMAGE)
+    image = os.path.join(folder, IMAGE)
     disk = os.open(image, os.O_RDWR | os.O_CLOEXEC) if os.path.exists(image) else None
     if disk is not None:
         os.unlink(image)
@@ -80,17 +80,17 @@ def bind(source: str, target: str) -> None:
 
 
 def _mount_disk(disk: int) -> bool:
-    program = shutil.which("mount", path="/usr/bin:/bin") or "mount"
     os.set_inheritable(disk, True)
-    if _run(program, "-n", "-t", "ext4", "-o", "loop,nosuid,nodev", f"/proc/self/fd/{disk}", HOME):
+    if run("mount", "-n", "-t", "ext4", "-o", "loop,nosuid,nodev", f"/proc/self/fd/{disk}", HOME):
         return False
     os.rmdir(f"{HOME}/lost+found")
     return True
 
 
-def _run(*command: str) -> int:
-    nothing = [(os.POSIX_SPAWN_OPEN, handle, os.devnull, os.O_RDWR, 0) for handle in (0, 1)]
-    process = os.posix_spawn(command[0], command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=nothing)
+def run(*command: str) -> int:
+    """Runs a program, without input or output. Returns its exit code. Raises OSError."""
+    nothing = [(os.POSIX_SPAWN_OPEN, handle, os.devnull, os.O_RDWR, 0) for handle in (0, 1, 2)]
+    process = os.posix_spawnp(command[0], command, os.environ, file_actions=nothing)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 

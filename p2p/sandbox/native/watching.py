@@ -1,62 +1,42 @@
-"""What the processes of a sandbox use, found by looking at /proc, and whether that is too much.
-
-Only the standard library: see `keeper`.
-"""
+"""Whether a sandbox uses more than it may, or this machine has no more to lend. See `keeper`."""
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-_RESCAN_TICKS = 10
-"""How often processes that are not of the sandbox are looked at again: a number may be used again."""
+from p2p.sandbox.native import disk, memory
+from p2p.sandbox.native.disk import Disk
+from p2p.sandbox.native.memory import Memory
+from p2p.sandbox.native.processes import Processes
 
 
 class Watch:
-    """Looks at all processes of a sandbox. `use` is what they used when it last looked: memory, disk, processes."""
+    """Looks at all that a sandbox uses. `use` is what was found last: bytes of memory, bytes of disk, processes."""
 
-    def __init__(self, first: int, limits: Mapping[str, int]) -> None:
-        """`first` is the first process inside."""
-        self._limits = limits
-        self._members = {first}
-        self._others: set[int] = set()
-        self._ticks = 0
+    def __init__(self, first: int, settings: Mapping[str, Any], folders: Sequence[str], *, sized: bool) -> None:
+        """`first` is the first process inside; `sized`: the home cannot grow beyond its limit anyway."""
+        limits = settings["limits"]
+        self._folder: str = settings["folder"]
+        self._home = f"/proc/{first}/root/home/me"
+        self._processes = Processes(first, idle=settings["idle"])
+        self._memory = Memory(first, folders, self._processes, limits)
+        self._disk = None if sized else Disk(settings["home"], self._processes, limits)
         self.use = (0, 0, 0)
 
     def look(self) -> str:
-        """Why the sandbox has to end; nothing if it uses no more than it may."""
-        self._find()
-        memory = sum(map(_memory, self._members))
-        self.use = (memory, 0, len(self._members))
-        if memory > self._limits["memory"]:
-            return f"it used {memory >> 20} MiB of memory, and may use {self._limits['memory'] >> 20}"
-        return ""
+        """Why the sandbox has to end; nothing if it may go on."""
+        self._processes.look()
+        reason = self._memory.look() or (self._disk.look() if self._disk else "")
+        self.use = self._memory.used, self._disk.used if self._disk else self._on_own_disk(), len(self._processes)
+        if not reason and memory.is_short():
+            reason = "this machine has no memory left to lend"
+        if not reason and disk.is_full(self._folder):
+            reason = "this machine's disk is full"
+        return reason
 
-    def _find(self) -> None:
-        """Finds the processes below the first, whose parents are never anywhere else."""
-        self._ticks += 1
-        if self._ticks % _RESCAN_TICKS == 0:
-            self._others.clear()
-        there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
-        self._members &= there
-        self._others &= there
-        parents = {process: _parent(process) for process in there - self._members - self._others}
-        while found := {process for process, parent in parents.items() if parent in self._members}:
-            self._members |= found
-            parents = {process: parent for process, parent in parents.items() if process not in found}
-        self._others |= parents.keys()
-
-
-def _parent(process: int) -> int:
-    with suppress(OSError), open(f"/proc/{process}/stat") as file:
-        return int(file.read().rpartition(")")[2].split()[1])
-    return 0
-
-
-def _memory(process: int) -> int:
-    """Bytes that are a process's own, in memory or swapped out."""
-    kibibytes = 0
-    with suppress(OSError), open(f"/proc/{process}/status") as file:
-        for line in file:
-            if line.startswith(("RssAnon:", "VmSwap:")):
-                kibibytes += int(line.split()[1])
-    return kibibytes << 10
+    def _on_own_disk(self) -> int:
+        try:
+            there = os.statvfs(self._home)
+        except OSError:
+            return 0
+        return (there.f_blocks - there.f_bfree) * there.f_frsize

@@ -2,7 +2,7 @@
 
 WRITABLE = """
 import os
-own = tuple(f"/proc/{name}/" for name in (os.getpid(), "self", "thread-self"))
+own = tuple(f"/proc/{name}/" for name in (os.getpid(), "self", "thread-self")) if OWN_TOO is False else ()
 for top in ("/proc", "/sys"):
     for folder, _, names in os.walk(top):
         for name in names:
@@ -16,4 +16,4 @@ for top in ("/proc", "/sys"):
                 pass
 print("tried")
 """
-"""Prints each file of /proc and /sys that opens for writing, but for those of its own process."""
+"""Prints each file of /proc and /sys that opens for writing, without those of its own process if OWN_TOO is false."""
