@@ -45,6 +45,7 @@ Name = Literal[
     "lingering outputs",
     "volunteers that call",
     "connections over http",
+    "clients of doors",
     "event streams",
     "peers to dial back",
     "peers of torrents",

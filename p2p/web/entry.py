@@ -21,11 +21,12 @@ from p2p.gateway.addresses import Place, address
 from p2p.gateway.application import told
 from p2p.ids import PeerId, ShareId
 from p2p.net.http_server.bodies import Bodies
+from p2p.net.http_server.foreign import Asked, Refusal, host_of, port_of
 from p2p.site import templates
 from p2p.site.assets import SECURITY_HEADERS, STATIC, Assets
 from p2p.web import permission
 from p2p.web.api import API, failed
-from p2p.web.permission import FORM_TOKEN, Asked, Refusal, Secret, host_of, port_of, refusal
+from p2p.web.permission import FORM_TOKEN, Secret, refusal
 
 ASSETS = "/static/"
 FORM_BYTES, MAX_FIELDS = 4096, 16

@@ -16,13 +16,13 @@ from p2p.net.http_server.serving import serve
 from p2p.net.http_server.speaking import Speaker
 from p2p.net.http_server.stream import Stream
 from p2p.net.http_server.turns import Turns
+from p2p.net.users import is_of_another
 from p2p.web.application import Application, refuse, route
 from p2p.web.deps import MAX_CONNECTIONS, Deps
 from p2p.web.entry import Entry
 from p2p.web.events import Feed
 from p2p.web.figures import PREFIX
 from p2p.web.selection import Selection
-from p2p.web.users import is_of_another
 
 OWN_MACHINE = "127.0.0.1"
 """Where all requests over the control socket come from, as far as turns are concerned."""

@@ -4,7 +4,7 @@
 `tun`                 packets in and out of the device
 `link`                packets with one other member, over a connection of their own
 `network`             all of it for one member: who is there, who is dialled, what a lost member's engines are told
-`doors`               ports of the owner's machine that lead into the network
+`doors`, `http_door`  ports of the owner's machine that lead into the network; those to dashboards pass a guard
 
 What may go where, and who counts as gone, is decided in `p2p.core.cluster`. Nothing here knows of allocations or
 engines.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from p2p.web.permission import Asked, Secret, host_of, port_of, refusal
+from p2p.net.http_server.foreign import Asked, host_of, port_of
+from p2p.web.permission import Secret, refusal
 
 HOST = "127.0.0.1:7475"
 OWN = f"http://{HOST}"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from p2p.web.users import End, owner_in
+from p2p.net.users import End, owner_in
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 V4 = "   1: 0100007F:D431 0100007F:1D33 01 00000000:00000000 00:00000000 00000000  1000        0 6322736 1 0 20"

@@ -24,12 +24,19 @@ def is_of_another(client: End, server: End) -> bool:
     host = ipaddress.ip_address(canonical(client[0]))
     if not (host.is_loopback or canonical(client[0]) == canonical(server[0])):
         return False
-    tables = [table for table in TABLES if table.exists()]
-    if not tables:
+    if not any(table.exists() for table in TABLES):
         return False
-    owners = (owner_in(table.read_text("ascii").splitlines(), client, server) for table in tables)
-    owner = next((one for one in owners if one is not None), None)
-    return owner not in (0, os.geteuid())
+    return owner_of(client, server) not in (0, os.geteuid())
+
+
+def owner_of(client: End, server: End) -> int | None:
+    """The user who has the client's end of a connection within this machine; None if nobody can tell. Blocks."""
+    for table in TABLES:
+        if table.exists():
+            owner = owner_in(table.read_text("ascii").splitlines(), client, server)
+            if owner is not None:
+                return owner
+    return None
 
 
 def owner_in(lines: Iterable[str], client: End, server: End) -> int | None:
