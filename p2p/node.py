@@ -6,7 +6,7 @@ This file does nothing else. No module below it imports it; tests and the comman
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -33,11 +33,11 @@ from p2p.config import DEFAULT_PORT, Config, WebConfig
 from p2p.control import operations as control_operations
 from p2p.control import server as control_server
 from p2p.control.background_jobs import BackgroundJobs
-from p2p.control.environments import Environments
 from p2p.control.errands import Errands
 from p2p.control.getting import Getting
 from p2p.control.limits import Limits
 from p2p.control.operations import Operations
+from p2p.control.packing import Packing
 from p2p.control.peers import PeersView
 from p2p.control.server import Server
 from p2p.control.shares import SharesView
@@ -51,6 +51,7 @@ from p2p.discovery.discovery import Discovery
 from p2p.discovery.neighbours import Neighbours
 from p2p.discovery.trackers import Trackers
 from p2p.errors import ShoalError
+from p2p.homes import ENVIRONMENTS
 from p2p.identity import Identity
 from p2p.ids import PeerId
 from p2p.net import listener
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from p2p.compute.volunteer.owner_search import OwnerSearch
     from p2p.compute.volunteer.volunteering import Volunteering
     from p2p.control.web_access import WebAccess
+    from p2p.environments.environments import Environments
 
 UPKEEP = Wall("periodic task of the peer")
 
@@ -138,7 +140,8 @@ class Node(msgspec.Struct, frozen=True):
     publisher: Publisher
     seeker_search: SeekerSearch
     owner_search: "OwnerSearch | None"
-    environments: Environments
+    environments: Callable[[], "Environments"]
+    """Packed and fetched environments, made when they are first asked for."""
     operations: Operations
     activity: Activity
     access: "WebAccess | None"
@@ -341,13 +344,23 @@ def _make(
     kept = KeptFetches(database)
     background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
     fetches = UserFetches(kept, disk, getting.get, leftovers, changes, of_node=not foreground)
-    environments = Environments(home, sharing, discovery.links, disk)
+
+    @cache
+    def environments() -> "Environments":
+        # Most peers never have any.
+        from p2p.environments.environments import Environments
+        from p2p.environments.packs import Packs
+
+        packs = Packs(home / ENVIRONMENTS / "packed", sharing, disk)
+        folder = home / ENVIRONMENTS / "fetched"
+        return Environments(packs, folder, library, disk, readers, sharing, swarms, fetching)
+
     operations = Operations(
         control_operations.Deps(
             discovery=discovery,
             sharing=sharing,
             open_shares=open_shares,
-            environments=environments,
+            packing=Packing(environments, discovery.links),
             errands=Errands(fetches, jobs, background),
             limits=Limits(home, traffic, fetches, disk),
             volunteering=volunteering,

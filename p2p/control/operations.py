@@ -14,9 +14,9 @@ from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers, reading
 from p2p.control import protocol as requests
-from p2p.control.environments import Environments
 from p2p.control.errands import Errands
 from p2p.control.limits import Limits
+from p2p.control.packing import Packing
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note
 from p2p.control.reporting import reported
@@ -50,7 +50,7 @@ class Deps(msgspec.Struct, frozen=True):
     discovery: Discovery
     sharing: Sharing
     open_shares: OpenShares
-    environments: Environments
+    packing: Packing
     errands: Errands
     limits: Limits
     volunteering: "Volunteering | None"
@@ -82,7 +82,7 @@ class Operations:
             case requests.ShareRequest():
                 return await self._share(request, emit, keep_serving=keep_serving)
             case requests.PackRequest():
-                return await deps.environments.pack(request, emit)
+                return await deps.packing.pack(request, emit)
             case requests.GetRequest():
                 return await deps.errands.fetches.get(request, emit, keep_serving=keep_serving)
             case requests.BackgroundRequest(request=asked):

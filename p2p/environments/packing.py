@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from p2p import causes, private
-from p2p.environments import description, interpreter, little_root, machine, omissions, trees
+from p2p.environments import description, interpreter, little_root, machine, omissions, sealing, trees
 from p2p.environments.closure import Closure, closure, is_compiled, looks_compiled
 from p2p.environments.compiling import compile_modules
 from p2p.environments.description import Description, Package, TreeBind
@@ -92,15 +92,16 @@ def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
     """
     beginning = into.with_name(f".{into.name}.part")
     try:
-        shutil.rmtree(beginning, ignore_errors=True)
+        sealing.remove(beginning)
         beginning.mkdir(parents=True, mode=0o700)
         packed = _fill(planned, beginning, check)
-        shutil.rmtree(into, ignore_errors=True)
+        sealing.seal(beginning)
+        sealing.remove(into)
         beginning.rename(into)
     except OSError as error:
         raise StorageError(f"Cannot pack the environment: {causes.explained(error)}") from error
     finally:
-        shutil.rmtree(beginning, ignore_errors=True)
+        sealing.remove(beginning)
     return packed
 
 

@@ -5,7 +5,6 @@ was not used for longest is removed when they take too much room.
 """
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ import msgspec
 import trio
 
 from p2p import causes, private
-from p2p.environments import packing
+from p2p.environments import packing, sealing
 from p2p.environments.listing import LeftOut
 from p2p.environments.packing import Packed, Plan
 from p2p.errors import NotFound, StorageError
@@ -123,7 +122,7 @@ class Packs:
             if share is not None:
                 with suppress(NotFound):
                     await self._sharing.unshare(share)
-            await self._disk.run_long(_remove, where)
+            await self._disk.run_long(sealing.remove, where)
             taken -= size
 
 
@@ -156,6 +155,7 @@ def _pack(planned: Plan, where: Path, check: packing.Check) -> Record:
     try:
         with suppress(FileNotFoundError):
             (where / _RECORD).unlink()
+        private.close_folder(where.parent)
         private.make_folder(where)
         packed = packing.pack(planned, where / _PACK, check)
         record = Record(packed, _stamps(sorted(packed.libraries.values())))
@@ -191,7 +191,3 @@ def _listed(folder: Path) -> list[tuple[Path, float, int, ShareId | None]]:
         except (OSError, ValueError, msgspec.DecodeError):
             found.append((where, 0.0, 0, None))
     return found
-
-
-def _remove(where: Path) -> None:
-    shutil.rmtree(where, ignore_errors=True)

@@ -6,6 +6,7 @@ import pytest
 
 from p2p.control.answers import PackAnswer
 from p2p.control.protocol import PackRequest
+from p2p.environments import sealing
 from p2p.environments.packs import Packs
 from p2p.errors import ConfigError
 from p2p.ids import ShareId, from_text
@@ -41,14 +42,14 @@ async def test_it_is_packed_once_and_restricted(world: World, owner: Node, made:
 
     # What a kill interrupts is packed again.
     (Path(first.folder).parent / "packed.json").unlink()
-    (Path(first.folder) / "environment.json").unlink()
+    sealing.remove(Path(first.folder) / "trees")
     third = await packed(owner, made)
     assert (third.packed, third.id) == (True, first.id)
-    assert (Path(third.folder) / "environment.json").exists()
+    assert (Path(third.folder) / "trees").exists()
 
 
 async def test_those_not_used_for_longest_make_room(owner: Node, made: Made) -> None:
-    packs = Packs(owner.home / "packs", owner.sharing, owner.disk, most_bytes=0)
+    packs = Packs(owner.home / "environments" / "few", owner.sharing, owner.disk, most_bytes=0)
     module = made.site / "thing" / "more.py"
     try:
         first = await packs.pack(made.venv, None, [], [], Progress())

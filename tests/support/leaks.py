@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from p2p.homes import ENVIRONMENTS
+
 PATIENCE_S = 15.0
 _SOCKETS = ("tcp", "tcp6", "udp", "udp6", "unix", "netlink")
 
@@ -97,7 +99,12 @@ def descriptors(top: Path) -> list[int]:
 def check_private(home: Path) -> None:
     """Fails for a file in a peer's home that other users may read or write, even if they may not enter its folder."""
     found = []
+    environments = home / ENVIRONMENTS
     for where, _, names in os.walk(home):
+        if os.geteuid() == 0 and Path(where).is_relative_to(environments):
+            # The users that root's sandboxes run as read them, where they are seen; nobody else gets there.
+            found += [f"{where}: open" for one in environments.iterdir() if one.stat().st_mode & 0o077]
+            continue
         for path in (Path(where, name) for name in names):
             with suppress(FileNotFoundError):  # the peer may be at work
                 status = path.lstat()

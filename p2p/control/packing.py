@@ -1,5 +1,6 @@
-"""Packs environments for the user. What packs them is loaded with the first that is packed."""
+"""Packs environments for the user."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,39 +10,25 @@ from p2p.control import protocol as requests
 from p2p.control.protocol import Emit, Note
 from p2p.control.reporting import reported
 from p2p.discovery.links import Links
-from p2p.homes import ENVIRONMENTS
 from p2p.progress import Progress
-from p2p.sharing.share import Sharing
-from p2p.store.disk import Disk
 
 if TYPE_CHECKING:
-    from p2p.environments.packs import Packs
+    from p2p.environments.environments import Environments
 
 MAX_LEFT_OUT = 1000
 
 
-class Environments:
-    """The packs of one home."""
+class Packing:
+    """Has environments packed; `environments` loads what does that."""
 
-    def __init__(self, home: Path, sharing: Sharing, links: Links, disk: Disk) -> None:
-        self._folder = home / ENVIRONMENTS / "packed"
-        self._sharing = sharing
+    def __init__(self, environments: Callable[[], "Environments"], links: Links) -> None:
+        self._environments = environments
         self._links = links
-        self._disk = disk
-        self._packs: Packs | None = None
-
-    @property
-    def packs(self) -> "Packs":
-        if self._packs is None:
-            from p2p.environments.packs import Packs
-
-            self._packs = Packs(self._folder, self._sharing, self._disk)
-        return self._packs
 
     async def pack(self, request: requests.PackRequest, emit: Emit) -> answers.PackAnswer:
         progress = Progress(state="looking for the environment's files", name=Path(request.source).name)
         async with reported(progress, emit):
-            made = await self.packs.pack(
+            made = await self._environments().packs.pack(
                 Path(request.source), request.name, request.include, [*map(Path, request.more)], progress
             )
         if made.packed.missing:
