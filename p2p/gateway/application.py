@@ -1,6 +1,7 @@
 """Which address leads where, and what is said when something is wrong.
 
     GET, HEAD /s/<share id>/<path>        a file, or the list of a folder
+    GET /s/<share id>/<path>/?count=N     the next small files of a folder
     GET, HEAD /n/<peer id>/<name>/<path>  redirects to the newest version that the peer published under the name
 
 `?peer=HOST:PORT`, as often as needed, names peers that may have the share, as `--peer` does, and `?tracker=URL`
@@ -30,6 +31,7 @@ from p2p.gateway.files import Files
 from p2p.gateway.going import until_gone
 from p2p.gateway.memory import Memory
 from p2p.gateway.shelf import Shelf
+from p2p.gateway.together import Together
 from p2p.ids import ShareId
 from p2p.net.http import check_url
 from p2p.progress import Progress
@@ -78,6 +80,7 @@ class Gateway:
         self._selection = selection
         self._memory = memory
         self._files = Files(memory)
+        self._together = Together(memory)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, unless the client goes away first."""
@@ -116,6 +119,8 @@ class Gateway:
             return await self._files.answer(request, held, file, wait_s, used)
         if not folders.is_folder(manifest.entries, place.path):
             raise NotFound(f"The share has no {quoted('/'.join(place.path))}.")
+        if "count" in request.query_params and request.method == "GET":
+            return await self._together.answer(request, held, manifest, place.path, wait_s, used)
         if not place.with_slash and listings.wants_page(request):  # or the addresses in the page would be wrong
             return _redirect(request, place._replace(with_slash=True), 308)
         lent = await self._memory.borrow(listings.MOST_BYTES)

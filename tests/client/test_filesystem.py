@@ -297,3 +297,27 @@ def test_a_file_that_its_owner_changes_is_not_read_as_another(shared: Shared, tm
             one.read(10)
     for system in systems:
         system.close()
+
+
+def test_many_small_files_are_read_by_few_requests(shared: Shared, tmp_path: Path) -> None:
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    for number in range(500):
+        (folder / f"{number:03}, it's.jsonl").write_text(f"line {number}\n" * (number % 7))
+    shared_too = shared.owner.run("share", folder, "--json").json()
+    system = shared.system(shared_too["link"])
+    asked: list[str] = []
+    ask = system._connections.ask
+
+    def counted(method: str, target: str, headers: dict[str, str]) -> Any:
+        asked.append(method)
+        return ask(method, target, headers)
+
+    system._connections.ask = counted  # type: ignore[method-assign]
+    paths = system.glob(f"shoal://{shared_too['id']}/*.jsonl")
+    assert [system.open(path).read().decode() for path in paths] == [f"line {n}\n" * (n % 7) for n in range(500)]
+    with system.open(paths[250]) as file:
+        file.seek(5)
+        assert file.read(3) == b"250"
+    assert len(asked) < 20
+    system.close()

@@ -8,6 +8,7 @@ Names are percent-encoded. In a path, only what would be taken for something els
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from p2p import ids
@@ -15,6 +16,7 @@ from p2p.wire.link import Link, PointerLink
 
 SCHEME = "shoal://"
 _PATTERN = "*?[]{}"
+_PATTERNS = re.compile(rf"[{re.escape(_PATTERN)}]")
 _SPECIAL = re.compile(r"[%#*?\[\]{}\\]|:(?=:)|(?<=:):")
 _PIECES = re.compile(rf"((?:%[0-9a-fA-F]{{2}})+)|([{re.escape(_PATTERN)}]+)")
 
@@ -30,6 +32,7 @@ def decoded(part: str) -> str:
     return unquote_to_bytes(part).decode(errors="replace")
 
 
+@lru_cache(maxsize=1024)  # each is read several times on the way to its file
 def as_path(address: str) -> str:
     """The path of an address, in which the characters of patterns stay as they are."""
     address = address.removeprefix(SCHEME).strip("/")
@@ -46,7 +49,7 @@ def as_path(address: str) -> str:
 
 def exact(path: str) -> str:
     """The path of one file or folder, in which the characters of patterns stand for themselves."""
-    return re.sub(rf"[{re.escape(_PATTERN)}]", lambda found: f"%{ord(found[0]):02X}", path)
+    return _PATTERNS.sub(lambda found: f"%{ord(found[0]):02X}", path)
 
 
 def root_of(link: Link | PointerLink) -> str:

@@ -5,6 +5,8 @@ from typing import Any
 from fsspec.caching import BaseCache, register_cache
 from fsspec.spec import AbstractBufferedFile
 
+from p2p.client.filesystem.ahead import SMALL_BYTES
+
 MAX_AHEAD_BYTES = 8 * 1024 * 1024
 
 
@@ -51,8 +53,14 @@ register_cache(SequentialCache, clobber=True)
 
 
 class ShoalFile(AbstractBufferedFile):  # type: ignore[misc]
-    """A file of a share, opened to be read."""
+    """A file of a share, opened to be read. A small one is read as a whole: all of it is one chunk."""
+
+    _whole: bytes | None = None
 
     def _fetch_range(self, start: int, end: int) -> bytes:
+        if self.size <= SMALL_BYTES:
+            if self._whole is None:
+                self._whole = self.fs.small(self.path)
+            return self._whole[start:end]
         got: bytes = self.fs.cat_file(self.path, start, end)
         return got

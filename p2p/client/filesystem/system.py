@@ -16,6 +16,7 @@ from fsspec.spec import make_instance
 
 from p2p import config, ids
 from p2p.client.filesystem import addresses
+from p2p.client.filesystem.ahead import ReadAhead
 from p2p.client.filesystem.connections import Answer, Connections
 from p2p.client.filesystem.file import ShoalFile
 from p2p.errors import ConfigError
@@ -26,6 +27,7 @@ PARALLEL = 8
 """How many ranges are asked for at once."""
 BLOCK_BYTES = 256 * 1024
 WAIT_S = 30.0
+SAVED = "application/octet-stream"
 Info = dict[str, Any]
 
 
@@ -73,6 +75,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._used: set[str] | None = set() if only_used else None
         self.use((link,) if isinstance(link, str) else link)
         self._infos: dict[str, Info] = {}
+        self._ahead = ReadAhead(self._together)
 
     def use(self, links: Iterable[str]) -> None:
         """Asks the peers and trackers that more links name for their shares."""
@@ -102,6 +105,7 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self._versions.clear()
         self._infos.clear()
         self.dircache.clear()
+        self._ahead.forget()
         super().invalidate_cache(path)
 
     # What there is.
@@ -192,6 +196,19 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
             raise IsADirectoryError(errno.EISDIR, "This is a folder", path)
         return answer.body if answer.status != 416 else b""
 
+    def small(self, path: str) -> bytes:
+        """All of a small file, which may have been read ahead."""
+        folder = path.rpartition("/")[0]
+        rows = self.dircache.get(folder)
+        found = self._ahead.read(path, folder, rows) if rows else None
+        return self.cat_file(path) if found is None else found
+
+    def _together(self, folder: str, before: str, count: int) -> bytes:
+        """The small files of a folder that follow the one at the path `before`, one after another."""
+        after = addresses.decoded(before.rpartition("/")[2])
+        answer = self._asked("GET", folder, folder=True, after=after, count=count)
+        return answer.body if answer.headers.get("content-type") == SAVED else b""  # a peer of before lists the folder
+
     def cat_ranges(
         self,
         paths: list[str],
@@ -236,6 +253,8 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
     # Asking.
 
     def _exact(self, path: str) -> str:
+        if path in self._infos:
+            return path
         return addresses.exact(self._strip_protocol(path))
 
     def _asked(
@@ -245,11 +264,11 @@ class ShoalFileSystem(AbstractFileSystem):  # type: ignore[misc]
         headers: Mapping[str, str] | None = None,
         *,
         folder: bool = False,
-        after: str = "",
+        **asked: str | int,
     ) -> Answer:
         root, names = addresses.split(path)
         target = "/".join(["/s", self._share(root), *(quote(name, safe="") for name in names)])
-        query = "&".join(filter(None, (self._hints_of(root), after and urlencode({"after": after}))))
+        query = "&".join(filter(None, (self._hints_of(root), urlencode({k: v for k, v in asked.items() if v}))))
         if folder or not names:
             target += "/"
         answer = self._connections.ask(method, f"{target}?{query}" if query else target, dict(headers or {}))
