@@ -17,6 +17,7 @@
                                                   nodes that die and nodes that are hostile
     .venv/bin/python -m scripts.bench.tracker     a tracker of a million files: latency of searches, announces and
                                                   requests a second, memory
+    .venv/bin/python -m scripts.bench.overshoot   how far a native sandbox exceeds its limits before it ends
     .venv/bin/python -m scripts.bench.limits      the part of a small upload limit that is used, by 1, 3 and 14 getters
     .venv/bin/python -m scripts.bench.attacks     what is left to honest peers while 96 identities attack: rate, memory
     .venv/bin/python -m scripts.bench.surprises   no figures: throws 10,000 exceptions behind the walls of peers at

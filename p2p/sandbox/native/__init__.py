@@ -7,6 +7,7 @@
     staging     what a peer that runs as root does first: mounts that vanish with the sandbox, a disk of a fixed size
     groups      limits by the kernel's control groups, where this peer may make some
     watching    limits by looking, where it may not: `processes`, `memory`, `disk`
+    bounds      what enforces each limit here, and how far it can be exceeded
     accounts    the unprivileged users that sandboxes of a peer run as that is root itself
     agent       the first process inside: starts programs and reaps them
     readiness   what is missing on this machine, in words

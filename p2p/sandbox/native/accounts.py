@@ -7,7 +7,7 @@ ever root: root's rights in /proc/sys would be left to it, and limits on process
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,8 @@ _LOWEST = 1000
 
 
 @contextmanager
-def account(uids: tuple[int, int] | None) -> Iterator[Account]:
-    """An account for one sandbox, for as long as this is open. `uids` are the first of a range, and how many there are.
+def account(uids: Sequence[int]) -> Iterator[Account]:
+    """An account for one sandbox, for as long as this is open. `uids`: see `ClusterConfig`.
 
     Raises ConfigError if this peer is root and has no range, SandboxFailed if all are taken.
     """

@@ -4,9 +4,9 @@ It outlives the peer for a moment: when its standard input closes, however the p
 cleans up. When it is killed itself, the sandbox's processes die with it, since bubblewrap is its child. It uses only
 the standard library, so that it stays small: `python -I -S`, with the path of p2p alone.
 
-On its standard input, a socket, it reads lines of JSON: the settings, then "begin", and "end" or nothing. It
-writes lines of JSON there: {"pid": N, "sized": bool} once the walls stand, {"use": [memory, disk, processes]} now and
-then, and at last {"ended": reason}.
+On its standard input, a socket, it reads lines: the settings as JSON, then "begin", and "end" or nothing. It writes
+lines of JSON there: {"pid": N, "sized": bool, "grouped": bool} once the walls stand, {"use": [memory, disk,
+processes]} now and then, and at last {"ended": reason}.
 """
 
 import ctypes
@@ -20,7 +20,8 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from p2p.sandbox.native import staging
+from p2p.sandbox.native import groups, staging
+from p2p.sandbox.native.groups import Group
 from p2p.sandbox.native.watching import Watch
 
 TICK_S = 0.2
@@ -47,6 +48,7 @@ class Keeper:
         """bubblewrap's own process, outside the sandbox."""
         self._first = 0
         """The first process inside."""
+        self._group: Group | None = None
         self._heard = bytearray()
 
     def run(self) -> str:
@@ -57,6 +59,8 @@ class Keeper:
             staging.make_disk(
                 self._settings["folder"], self._limits["disk"], self._settings["uid"], self._settings["gid"]
             )
+        if base := groups.delegated(groups.own() or "", os.getppid()):
+            self._group = groups.make(base, str(os.getpid()), self._limits, idle=self._settings["idle"])
         self._wrapper = os.fork()
         if not self._wrapper:
             self._become_sandbox(info_end, block_end)
@@ -72,9 +76,9 @@ class Keeper:
             return "it cannot be made"
         home = f"/proc/{self._first}/root/home/me"
         sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
-        watch = Watch(self._first, self._settings, self._settings["in_memory"], sized=sized)
+        watch = Watch(self._first, self._settings, self._settings["in_memory"], self._group, sized=sized)
         self._confine()
-        self._say(pid=self._first, sized=sized)
+        self._say(pid=self._first, sized=sized, grouped=self._group is not None)
         return self._keep(watch, wrapper, block)
 
     def _become_sandbox(self, info: int, block: int) -> NoReturn:
@@ -85,7 +89,10 @@ class Keeper:
                 resource.setrlimit(kind, (most, most))
             descriptors = min(_DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-            os.sched_setaffinity(0, settings["processors"])
+            if self._group:
+                self._group.enter()
+            else:
+                os.sched_setaffinity(0, settings["processors"])
             with open("/proc/self/oom_score_adj", "w") as file:
                 file.write(str(_WORST))
             if settings["root"]:
@@ -166,6 +173,8 @@ class Keeper:
                     return ""
                 os.write(block, b"\0")
             if wrapper in ready:
+                if self._group and self._group.ran_out():
+                    return f"it used all {self._limits['memory'] >> 20} MiB of memory that it may use"
                 return "its first process ended"
             ticks += 1
             if reason := watch.look():
@@ -180,6 +189,8 @@ class Keeper:
                 os.kill(self._first, signal.SIGKILL)  # its parent has not reaped it as long as that lives
         if self._wrapper:
             self._reap()
+        if self._group:
+            self._group.close()
         remove(self._settings["home"], os.path.join(self._settings["folder"], staging.IMAGE))
 
     def _reap(self) -> None:

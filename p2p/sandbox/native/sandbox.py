@@ -15,7 +15,8 @@ import msgspec
 import trio
 
 from p2p.errors import SandboxFailed
-from p2p.sandbox.native import bubblewrap, seccomp, staging
+from p2p.sandbox.native import bubblewrap, readiness, seccomp, staging
+from p2p.sandbox.native.bounds import Bound, bounds
 from p2p.sandbox.native.keeper import remove
 from p2p.sandbox.native.programs import Process, Programs
 from p2p.sandbox.native.spec import HOME, Account, Spec, check
@@ -33,6 +34,7 @@ class _Told(msgspec.Struct, frozen=True):
 
     pid: int = 0
     sized: bool = False
+    grouped: bool = False
     use: tuple[int, int, int] | None = None
     ended: str | None = None
 
@@ -48,6 +50,8 @@ class NativeSandbox:
         """Its first process, seen from outside."""
         self.use = (0, 0, 0)
         """What it used a moment ago: bytes of memory, bytes of disk, processes."""
+        self.bounds: tuple[Bound, ...] = ()
+        """What enforces its limits, and how closely."""
         self.ended = trio.Event()
         self.reason = ""
         """Why it ended, as the end of a sentence; empty if this peer ended it."""
@@ -118,6 +122,7 @@ class NativeSandbox:
     def _hear(self, told: _Told) -> None:
         if told.pid:
             self.pid = told.pid
+            self.bounds = bounds(grouped=told.grouped, sized=told.sized)
             if told.sized:
                 self.home = Path(f"/proc/{told.pid}/root{HOME}")
             self._standing.set()
@@ -142,7 +147,7 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
     check(spec)
     program = shutil.which("bwrap")
     if program is None:
-        raise SandboxFailed("bubblewrap is missing (Debian and Ubuntu: sudo apt install bubblewrap).")
+        raise SandboxFailed(readiness.NO_BUBBLEWRAP)
     root = os.geteuid() == 0
     if root and account.uid == 0:
         raise SandboxFailed("A native sandbox never runs as root.")

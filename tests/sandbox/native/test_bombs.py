@@ -44,15 +44,14 @@ time.sleep(1000)
 """
 DISK = """
 import os, time
-with open("bomb", "wb") as file:
-    os.unlink("bomb") if {nameless} else None
-    try:
-        while True:
-            file.write(os.urandom(1 << 20))
-            file.flush()
-    except OSError as error:
-        print(os.fstat(file.fileno()).st_size >> 20, error.strerror, flush=True)
-        file.detach()
+file = open("bomb", "wb", buffering=0)
+if {nameless}:
+    os.unlink("bomb")
+try:
+    while True:
+        file.write(os.urandom(1 << 20))
+except OSError as error:
+    print(os.fstat(file.fileno()).st_size >> 20, error.strerror, flush=True)
 time.sleep(1000)
 """
 
