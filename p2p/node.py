@@ -343,7 +343,7 @@ def _make(
     leftovers = Leftovers(library, records, sharing, disk)
     kept = KeptFetches(database)
     background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
-    fetches = UserFetches(kept, disk, getting.get, leftovers, changes, of_node=not foreground)
+    fetches = UserFetches(kept, disk, getting.get, open_shares.ask_too, leftovers, changes, of_node=not foreground)
 
     @cache
     def environments() -> "Environments":

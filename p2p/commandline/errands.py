@@ -26,9 +26,20 @@ def pause(errand: Id, as_json: Json = False) -> None:
 
 
 @networked
-def resume(errand: Id, background: Background = False, as_json: Json = False, *, settings: "Settings") -> None:
+def resume(
+    errand: Id,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="A peer that may have the share, or a volunteer to ask; repeatable."),
+    ] = None,
+    background: Background = False,
+    as_json: Json = False,
+    *,
+    settings: "Settings",
+) -> None:
     """Go on with a fetch or a job that was stopped, or a fetch that has failed."""
     from p2p.control.protocol import GoOnRequest
+    from p2p.wire.link import parse_peer
 
     def show(answer: "WentOn") -> int:
         if answer.fetch is not None:
@@ -38,7 +49,9 @@ def resume(errand: Id, background: Background = False, as_json: Json = False, *,
             return DONE
         return fetches.begun(answer.errand, as_json=as_json)
 
-    request = GoOnRequest(id=errand, background=background)
+    for text in peer or ():
+        parse_peer(text)
+    request = GoOnRequest(id=errand, background=background, peers=tuple(peer or ()))
     again = f"`shoal resume {errand}` goes on with it."
     perform(request, None if background else settings, show, interrupted=again, nobody=NOBODY)
 

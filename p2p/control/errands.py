@@ -1,5 +1,6 @@
 """Errands: fetches and jobs together, where it does not matter which of them is meant. Both are known by their ids."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from p2p.compute.answers import JobRow
@@ -66,23 +67,28 @@ class Errands:
         await self.jobs.stop(one.job)
         return answers.Errand("job", one.job, one.name, "stopped")
 
-    async def go_on(self, text: str, emit: Emit, *, background: bool, keep_serving: bool) -> answers.WentOn:
-        """Resumes a fetch or job, and waits for its end unless it is to go on in the background. Raises ShoalError."""
+    async def go_on(
+        self, text: str, peers: Sequence[str], emit: Emit, *, background: bool, keep_serving: bool
+    ) -> answers.WentOn:
+        """Resumes a fetch or job, and waits for its end unless it is to go on in the background. Raises ShoalError.
+
+        `peers` are asked too: those of a fetch from now on, those of a job until it stops again.
+        """
         one = await self._found(text)
         if isinstance(one, JobRow):
-            return await self._resume(one, emit, background=background)
+            return await self._resume(one, peers, emit, background=background)
         if background:
-            return answers.WentOn(await self.fetches.resume_in_background(one))
-        fetched = await self.fetches.resume(one, emit, keep_serving=keep_serving)
+            return answers.WentOn(await self.fetches.resume_in_background(one, peers))
+        fetched = await self.fetches.resume(one, peers, emit, keep_serving=keep_serving)
         return answers.WentOn(errand(one), fetch=fetched)
 
-    async def _resume(self, one: JobRow, emit: Emit, *, background: bool) -> answers.WentOn:
+    async def _resume(self, one: JobRow, peers: Sequence[str], emit: Emit, *, background: bool) -> answers.WentOn:
         progress, answer = Progress(state=LOOKING, name=one.name), None
         async with reported(progress, emit):
             if background:
-                await self._background.resume(one.job, progress)
+                await self._background.resume(one.job, progress, peers)
             else:
-                answer = await self.jobs.resume(one.job, progress)
+                answer = await self.jobs.resume(one.job, progress, peers)
         said = answers.Errand("job", one.job, one.name, "running" if answer is None else answer.state)
         return answers.WentOn(said, job=answer)
 

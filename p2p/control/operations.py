@@ -93,8 +93,9 @@ class Operations:
                 return await deps.errands.fetches.follow(deps.errands.fetch(text), emit)
             case requests.PauseRequest(id=text):
                 return await deps.errands.pause(text)
-            case requests.GoOnRequest(id=text, background=background):
-                return await deps.errands.go_on(text, emit, background=background, keep_serving=keep_serving)
+            case requests.GoOnRequest(id=text, background=background, peers=peers):
+                options = {"background": background, "keep_serving": keep_serving}
+                return await deps.errands.go_on(text, peers, emit, **options)
             case requests.RemoveRequest(id=text, delete_files=delete):
                 return await deps.errands.remove(text, delete_files=delete)
             case requests.ListRequest(path=path, after=after):

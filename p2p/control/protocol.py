@@ -111,12 +111,14 @@ class PauseRequest(ControlRequest, frozen=True, kw_only=True, tag="pause"):
 class GoOnRequest(ControlRequest, frozen=True, kw_only=True, tag="go_on"):
     """Resume a fetch or a job that was stopped, or a fetch that has failed. `id` may be shortened.
 
-    In the background, it is not waited for; otherwise, closing the connection pauses it again.
+    `peers` are more peers to ask: for the share, or to work. In the background, it is not waited for; otherwise,
+    closing the connection pauses it again.
     """
 
     answer: ClassVar[Any] = answers.WentOn
     id: str
     background: bool = False
+    peers: tuple[str, ...] = ()
 
 
 class RemoveRequest(ControlRequest, frozen=True, kw_only=True, tag="remove"):

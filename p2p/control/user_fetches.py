@@ -6,7 +6,7 @@ The states are those of `core.shares.fetch_states`.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,13 @@ from p2p.control.reporting import reported
 from p2p.core.shares.fetch_states import UNDER_WAY, Move, after, why_not
 from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.formats import quoted
-from p2p.ids import short, to_text
+from p2p.ids import ShareId, short, to_text
 from p2p.progress import Progress
 from p2p.sharing.fetching.leftovers import Leftovers, Removed
 from p2p.store import kept_fetches
 from p2p.store.disk import Disk
 from p2p.store.kept_fetches import KeptFetch, KeptFetches
-from p2p.wire.link import Link, parse_any_link
+from p2p.wire.link import Link, PeerHint, parse_any_link, parse_peer
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,10 @@ class Get(Protocol):
     def __call__(
         self, request: GetRequest, progress: Progress, throttle: Throttle, found: Found, *, keep_serving: bool
     ) -> Awaitable[answers.GetAnswer]: ...
+
+
+AskToo = Callable[[ShareId, Sequence[PeerHint]], None]
+"""Has more peers asked for a share that is being fetched."""
 
 
 class UserFetch:
@@ -83,11 +87,20 @@ class UserFetches:
     """All fetches of one peer's user. `of_node`: whether the peer is a node, rather than the peer of one command."""
 
     def __init__(
-        self, store: KeptFetches, disk: Disk, get: Get, leftovers: Leftovers, changes: Bell, *, of_node: bool
+        self,
+        store: KeptFetches,
+        disk: Disk,
+        get: Get,
+        ask_too: AskToo,
+        leftovers: Leftovers,
+        changes: Bell,
+        *,
+        of_node: bool,
     ) -> None:
         self._store = store
         self._disk = disk
         self._get = get
+        self._ask_too = ask_too
         self._leftovers = leftovers
         self._changes = changes
         self._of_node = of_node
@@ -134,15 +147,20 @@ class UserFetches:
         self._check_node()
         return errand(await self._taken(request, background=True, keep_serving=True))
 
-    async def resume(self, one: UserFetch, emit: Emit, *, keep_serving: bool) -> answers.GetAnswer:
-        """Goes on with a fetch. It is paused again if this is cancelled. Raises ShoalError."""
-        await self._go_on(one, background=False, keep_serving=keep_serving)
+    async def resume(
+        self, one: UserFetch, peers: Sequence[str], emit: Emit, *, keep_serving: bool
+    ) -> answers.GetAnswer:
+        """Goes on with a fetch, of which these peers are asked too. It is paused again if this is cancelled.
+
+        Raises ShoalError.
+        """
+        await self._go_on(one, peers, background=False, keep_serving=keep_serving)
         return await self._held(one, emit)
 
-    async def resume_in_background(self, one: UserFetch) -> answers.Errand:
+    async def resume_in_background(self, one: UserFetch, peers: Sequence[str]) -> answers.Errand:
         """Goes on with a fetch that nobody has to wait for. Raises ConfigError."""
         self._check_node()
-        await self._go_on(one, background=True, keep_serving=True)
+        await self._go_on(one, peers, background=True, keep_serving=True)
         return errand(one)
 
     async def follow(self, one: UserFetch, emit: Emit) -> answers.GetAnswer:
@@ -275,8 +293,12 @@ class UserFetches:
             raise
         return begun
 
-    async def _go_on(self, one: UserFetch, *, background: bool, keep_serving: bool) -> None:
+    async def _go_on(self, one: UserFetch, peers: Sequence[str], *, background: bool, keep_serving: bool) -> None:
+        hints = [parse_peer(text) for text in peers]
         if await self._is_going_on(one):
+            self._add(one, peers)
+            if one.kept.share is not None:
+                self._ask_too(one.kept.share, hints)
             await self._keep_going(one, background)
             return
         self._check_stays(one)
@@ -284,6 +306,7 @@ class UserFetches:
             raise ConfigError(f"Fetch {short(one.kept.id)} was changed meanwhile. Give the command again.")
         if one.kept.state == "done":
             raise ConfigError(f"Fetch {short(one.kept.id)} is done: there is nothing left to do.")
+        self._add(one, peers)
         one.kept = one.kept._replace(of_node=self._of_node, background=background, outcome=None)
         one.renew()
         one.keep_serving, one.is_new = keep_serving, False
@@ -292,6 +315,12 @@ class UserFetches:
         self._begin(one)
         with trio.CancelScope(shield=True):
             await self._write(one)
+
+    def _add(self, one: UserFetch, peers: Sequence[str]) -> None:
+        """Has these peers asked whenever it begins."""
+        more = [peer for peer in peers if peer not in one.request.peers]
+        one.request = msgspec.structs.replace(one.request, peers=(*one.request.peers, *more))
+        one.kept = one.kept._replace(request=msgspec.to_builtins(one.request))
 
     def _begin(self, one: UserFetch) -> None:
         """Has it run, at once if a command waits for it."""

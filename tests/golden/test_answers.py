@@ -98,7 +98,7 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.FetchesRequest(),
     requests.FollowRequest(id="abc"),
     requests.PauseRequest(id="abc"),
-    requests.GoOnRequest(id="abc", background=True),
+    requests.GoOnRequest(id="abc", background=True, peers=("192.0.2.1:7474",)),
     requests.RemoveRequest(id="abc", delete_files=True),
     requests.LimitRequest(upload=2000, download=1000, fetch="abc", save=True),
     requests.ListRequest(

@@ -43,7 +43,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "4972d0e786871fd020b00cc990cda1944eefeb03defb75b0f02c5157bd205cd7",
+    "requests.json": "d50ab4493c0cc3ac50a0ce2f9e1944ea4b057efacb12e3b37509b0c2b8ad7d0c",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",

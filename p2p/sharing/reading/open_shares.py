@@ -124,6 +124,14 @@ class OpenShares:
         joint = JointFetch(self._deps, held, self.release, options.folder, progress, throttle)
         return await fetching.fetch(link, hints, options, progress, joint)
 
+    def ask_too(self, wanted: ShareId, hints: Sequence[PeerHint]) -> None:
+        """Has more peers asked for a share that is being read or fetched."""
+        if (supply := self._deps.fetching.under_way.get(wanted)) is not None:
+            for hint in hints:
+                supply.add(hint)
+        if (held := self._held.get(wanted)) is not None:
+            held.add(hints)
+
     async def entered(self, share: ShareId) -> None:
         """Takes what reads or fetches the share to the copy, or the part of it, that is in the library from now on."""
         held, supply = self._held.get(share), self._deps.fetching.under_way.get(share)

@@ -101,6 +101,28 @@ async def test_a_command_that_is_interrupted_leaves_its_fetch_paused(
         await asked(node, GoOnRequest(id=row(node).id))
 
 
+@pytest.mark.parametrize("is_under_way", [False, True])
+async def test_a_peer_that_is_named_later_is_asked_too(
+    world: World, node: Node, published: Published, is_under_way: bool
+) -> None:
+    link, hint = to_text(published.link.share_id), str(published.hint)
+    begun = await asked(node, BackgroundRequest(request=GetRequest(link=link, out=str(world.out(node)))))
+    await until(lambda: node.fetching.under_way)
+    if not is_under_way:
+        await asked(node, PauseRequest(id=begun.id))
+    assert (await asked(node, GoOnRequest(id=begun.id, background=True, peers=(hint,)))).fetch is None
+    await until_some_is_here(node)
+    await asked(node, PauseRequest(id=begun.id))
+    # It is still known after a restart.
+    await world.stop("node")
+    node = await world.peer("node", stays=True)
+    assert node.fetches.matching(begun.id)[0].request.peers == (hint,)
+    with pytest.raises(ConfigError):
+        await asked(node, GoOnRequest(id=begun.id, peers=("nonsense",)))
+    await asked(node, GoOnRequest(id=begun.id, peers=(hint,)))
+    assert same_tree(published.path, world.out(node) / "data")
+
+
 async def test_the_same_command_goes_on_with_it_and_two_share_it(
     world: World, node: Node, published: Published
 ) -> None:
@@ -338,7 +360,7 @@ async def test_nothing_is_fetched_to_where_a_fetch_is_being_removed(
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
         nursery.start_soon(refuse, partial(fetches.get, request, ignored, keep_serving=True))
-        nursery.start_soon(refuse, partial(fetches.resume, one, ignored, keep_serving=True))
+        nursery.start_soon(refuse, partial(fetches.resume, one, (), ignored, keep_serving=True))
         nursery.start_soon(refuse, partial(fetches.remove, one, finished=False))
     assert len(refused) == 3
     assert rows(node) == []

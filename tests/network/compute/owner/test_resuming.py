@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2p.compute.inputs import named_input
-from p2p.control.protocol import ShareRequest
+from p2p.control.protocol import GoOnRequest, ShareRequest
 from p2p.errors import ConfigError, JobError, NotFound, ShoalError
 from p2p.ids import from_text, to_text
 from p2p.node import Node
@@ -107,6 +107,13 @@ async def test_a_resumed_job_reads_the_version_of_a_mutable_link_that_it_began_w
     assert (await asked(local, ShareRequest(paths=(str(other),), pointer="numbers"))).id != first.id
     (listed,) = await owner.jobs.listed()
     assert await resumed(owner, listed.job) == 3
+
+
+async def test_a_volunteer_that_is_named_later_works_for_the_job(world: World) -> None:
+    local, owner = await volunteer(world), await world.peer("owner")
+    job = await interrupted(owner, write_job(world, SLOW))
+    with trio.fail_after(PATIENCE_S):
+        assert (await asked(owner, GoOnRequest(id=job, peers=(str(hint_of(local)),)))).job.result == ANSWER
 
 
 async def test_a_job_whose_mutable_link_nobody_knows_is_not_kept(world: World) -> None:
