@@ -4,9 +4,10 @@ It outlives the peer for a moment: when its standard input closes, however the p
 cleans up. When it is killed itself, the sandbox's processes die with it, since bubblewrap is its child. It uses only
 the standard library, so that it stays small: `python -I -S`, with the path of p2p alone.
 
-On its standard input, a socket, it reads lines: the settings as JSON, then "begin", and "end" or nothing. It writes
-lines of JSON there: {"pid": N, "sized": bool, "grouped": bool} once the walls stand, {"use": [memory, disk,
-processes]} now and then, and at last {"ended": reason}.
+On its standard input, a socket, it reads lines: the settings as JSON, "begin", "lower" if the sandbox is to get only
+processor time that nothing else wants, and "end" or nothing. It writes lines of JSON there: {"pid": N, "sized": bool,
+"grouped": bool} once the walls stand, {"lowered": true}, {"use": [memory, disk, processes]} now and then, and at last
+{"ended": reason}.
 """
 
 import ctypes
@@ -17,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -77,7 +79,7 @@ class Keeper:
         home = f"/proc/{self._first}/root/home/me"
         sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
         watch = Watch(self._first, self._settings, self._settings["in_memory"], self._group, sized=sized)
-        self._confine()
+        self._as_user(self._limit_processes)
         self._say(pid=self._first, sized=sized, grouped=self._group is not None)
         return self._keep(watch, wrapper, block)
 
@@ -135,8 +137,8 @@ class Keeper:
                 return False
         return False
 
-    def _confine(self) -> None:
-        """What cannot be done before there is a user namespace, or would slow down the making of the walls.
+    def _as_user(self, change: Callable[[], None]) -> None:
+        """Changes something about the first process, once there is a user namespace.
 
         Done as the sandbox's own user: root has the right to it only with capabilities that containers lack.
         """
@@ -144,16 +146,20 @@ class Keeper:
         if not child:
             try:
                 self._become_user()
-                processes = self._limits["processes"]
-                resource.prlimit(self._first, resource.RLIMIT_NPROC, (processes, processes))
-                if self._settings["idle"]:
-                    os.setpriority(os.PRIO_PROCESS, self._first, 19)
-                    os.sched_setscheduler(self._first, os.SCHED_IDLE, os.sched_param(0))
+                change()
                 os._exit(0)
             finally:
                 os._exit(1)
         if os.waitpid(child, 0)[1]:
             raise OSError("the limits of the sandbox cannot be set")
+
+    def _limit_processes(self) -> None:
+        processes = self._limits["processes"]
+        resource.prlimit(self._first, resource.RLIMIT_NPROC, (processes, processes))
+
+    def _lower(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, self._first, 19)
+        os.sched_setscheduler(self._first, os.SCHED_IDLE, os.sched_param(0))
 
     def _become_user(self) -> None:
         if self._settings["root"]:
@@ -169,9 +175,14 @@ class Keeper:
         while True:
             ready = {handle for handle, _ in waiting.poll(TICK_S * 1000)}
             if self._peer.fileno() in ready:
-                if self._line() != "begin":
-                    return ""
-                os.write(block, b"\0")
+                match self._line():
+                    case "begin":
+                        os.write(block, b"\0")
+                    case "lower":
+                        self._as_user(self._lower)
+                        self._say(lowered=True)
+                    case _:
+                        return ""
             if wrapper in ready:
                 if self._group and self._group.ran_out():
                     return f"it used all {self._limits['memory'] >> 20} MiB of memory that it may use"
@@ -213,7 +224,8 @@ class Keeper:
 
 def remove(home: str, *files: str) -> None:
     """Removes the home of a sandbox, whatever its programs left in it, and other files."""
-    for command in (["chmod", "-R", "u+rwx", home], ["rm", "-rf", home, *files]):
+    opened = [["chmod", "-R", "u+rwx", home]] if os.geteuid() else []
+    for command in (*opened, ["rm", "-rf", home, *files]):
         with suppress(OSError):
             staging.run(*command)
 

@@ -20,6 +20,8 @@ from p2p.sandbox.native.spec import Account
 _ORDER_BYTES = 1 << 17
 _ANSWER_BYTES = 1 << 14
 _TEXT = 500
+_PAUSE_S = 0.001
+"""Between messages: an agent that says more than a thousand a second waits."""
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -89,6 +91,7 @@ class Programs:
         try:
             while data := await self._receive():
                 self._hear(msgspec.json.decode(data, type=_Said))
+                await trio.sleep(_PAUSE_S)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             self.failure = "its agent said something that no agent says"
         finally:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from p2p.sandbox.native.spec import HOME, Account, Spec, check
 _START_S = 60.0
 _END_S, _LOOK_S = 10.0, 0.02
 _LINE_BYTES = 1 << 16
-_WORDS_BYTES = 2000
+_WORDS_BYTES, _WORDS_S, _PAUSE_S = 2000, 1.0, 0.05
 _PACKAGES = Path(__file__).resolve().parents[3]
 _KEEPER = "import sys; sys.path.insert(0, sys.argv[1]); from p2p.sandbox.native.keeper import main; main()"
 
@@ -35,6 +36,7 @@ class _Told(msgspec.Struct, frozen=True):
     pid: int = 0
     sized: bool = False
     grouped: bool = False
+    lowered: bool = False
     use: tuple[int, int, int] | None = None
     ended: str | None = None
 
@@ -42,10 +44,12 @@ class _Told(msgspec.Struct, frozen=True):
 class NativeSandbox:
     """A sandbox. Its programs may be started once it has begun."""
 
-    def __init__(self, account: Account, home: Path, programs: Programs, keeper: trio.SocketStream) -> None:
+    def __init__(
+        self, account: Account, home: Path, programs: Programs, keeper: trio.SocketStream, *, idle: bool
+    ) -> None:
         self.account = account
         self.home = home
-        """The home of the programs inside, seen from outside, while the sandbox lives."""
+        """The home of the programs inside, as a path of this process, while the sandbox lives."""
         self.pid = 0
         """Its first process, seen from outside."""
         self.use = (0, 0, 0)
@@ -57,9 +61,13 @@ class NativeSandbox:
         """Why it ended, as the end of a sentence; empty if this peer ended it."""
         self._programs = programs
         self._keeper = keeper
+        self._idle = idle
         self._standing = trio.Event()
+        self._lowered = trio.Event()
         self._is_over = False
+        self._held: list[int] = []
         self._words = bytearray()
+        self._all_said = trio.Event()
 
     async def begin(self) -> None:
         """Lets the first process begin. Raises SandboxFailed."""
@@ -67,9 +75,12 @@ class NativeSandbox:
         with trio.move_on_after(_START_S):
             await self._programs.news.wait()
             if self._programs.is_ready:
+                if self._idle:  # only now: a busy machine would keep it from loading
+                    await self._tell(b"lower\n")
+                    await self._lowered.wait()
                 return
             await self.ended.wait()
-        raise SandboxFailed(f"The sandbox does not start: {self._why()}.")
+        raise SandboxFailed(f"The sandbox does not start: {await self._why()}.")
 
     async def start(self, argv: Sequence[str], variables: Mapping[str, str], name: str) -> Process:
         """Starts a program in the home, without input; its variables are those of the sandbox and these.
@@ -84,7 +95,7 @@ class NativeSandbox:
         with trio.move_on_after(_START_S):
             await self._standing.wait()
         if not self.pid or self.ended.is_set():
-            raise SandboxFailed(f"The sandbox cannot be made: {self._why()}.")
+            raise SandboxFailed(f"The sandbox cannot be made: {await self._why()}.")
 
     async def listen(self) -> None:
         """Hears from the keeper until that has ended, even if all else is cancelled: `close` waits for it."""
@@ -99,6 +110,7 @@ class NativeSandbox:
             self.reason = "its keeper was killed"
         self.ended.set()
         self._standing.set()
+        self._lowered.set()
 
     async def read_words(self, pipe: int) -> None:
         """Keeps the end of what bubblewrap and the agent print."""
@@ -106,12 +118,16 @@ class NativeSandbox:
             async for piece in stream:
                 self._words += piece
                 del self._words[:-_WORDS_BYTES]
+                await trio.sleep(_PAUSE_S)
+        self._all_said.set()
 
     async def close(self) -> None:
         """Ends the sandbox, and returns once nothing is left of it."""
         self._programs.close()
         await self._tell(b"end\n")
         await self.ended.wait()
+        while self._held:
+            os.close(self._held.pop())
 
     async def _tell(self, line: bytes) -> None:
         try:
@@ -124,14 +140,29 @@ class NativeSandbox:
             self.pid = told.pid
             self.bounds = bounds(grouped=told.grouped, sized=told.sized)
             if told.sized:
-                self.home = Path(f"/proc/{told.pid}/root{HOME}")
+                self._hold_home()
             self._standing.set()
+        if told.lowered:
+            self._lowered.set()
         if told.use is not None:
             self.use = told.use
         if told.ended is not None:
             self.reason, self._is_over = told.ended, True
 
-    def _why(self) -> str:
+    def _hold_home(self) -> None:
+        """Holds on to a home that shows nowhere outside: a path by the process's number may lead elsewhere later."""
+        with suppress(OSError), ExitStack() as stack:  # it has ended already
+            process = os.pidfd_open(self.pid)
+            stack.callback(os.close, process)
+            home = os.open(f"/proc/{self.pid}/root{HOME}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, home)
+            signal.pidfd_send_signal(process, 0)
+            self._held.append(os.dup(home))
+            self.home = Path(f"/proc/self/fd/{self._held[0]}")
+
+    async def _why(self) -> str:
+        with trio.move_on_after(_WORDS_S):
+            await self._all_said.wait()
         words = bytes(self._words).decode("utf-8", "replace").strip().splitlines()
         reasons = [self.reason, self._programs.failure, *words[-1:]]
         return ": ".join(reason for reason in reasons if reason) or f"it was not ready after {_START_S:.0f} s"
@@ -198,7 +229,7 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
     failure: SandboxFailed | None = None
     async with trio.open_nursery() as nursery:
         programs = Programs(agent, account, nursery)
-        sandbox = NativeSandbox(account, home, programs, stream)
+        sandbox = NativeSandbox(account, home, programs, stream, idle=idle)
         nursery.start_soon(sandbox.listen)
         nursery.start_soon(sandbox.read_words, words)
         nursery.start_soon(programs.run)

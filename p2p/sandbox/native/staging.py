@@ -34,7 +34,8 @@ def make_disk(folder: str, size: int, uid: int, gid: int) -> bool:
     if program is None or not os.path.exists("/dev/loop-control"):
         return False
     image = os.path.join(folder, IMAGE)
-    with open(image, "wb") as file:
+    with open(image, "xb") as file:
+        os.fchmod(file.fileno(), 0o600)
         file.truncate(size)
     # It lives no longer than the sandbox, so it needs no journal.
     options = f"root_owner={uid}:{gid},lazy_itable_init=1,nodiscard"

@@ -99,3 +99,16 @@ async def test_a_sandbox_whose_holder_is_cancelled_ends_with_it(tmp_path: Path, 
             scope.cancel()
             await trio.sleep_forever()
     assert is_gone(process, tmp_path)
+
+
+async def test_an_idle_sandbox_has_the_lowest_priority_for_good(tmp_path: Path, account: Account) -> None:
+    async with open_native(spec(), tmp_path, account, idle=True) as native:
+        await native.begin()
+        assert os.sched_getscheduler(native.pid) == os.SCHED_IDLE
+        assert os.getpriority(os.PRIO_PROCESS, native.pid) == 19
+        if native.bounds[2].by == "the processors that it may run on":
+            assert len(os.sched_getaffinity(native.pid)) == 1
+
+
+async def test_what_bounds_it_is_told(native: NativeSandbox) -> None:
+    assert [bound.what for bound in native.bounds] == ["memory", "files in memory", "cores", "processes", "disk"]
