@@ -71,11 +71,11 @@ class Keeper:
         with open(info) as file:
             words = file.read()
         if not words:
-            return "it cannot be made"
+            return "bubblewrap gave up"
         self._first = json.loads(words)["child-pid"]
         wrapper = os.pidfd_open(self._wrapper)
         if not self._await_walls(wrapper):
-            return "it cannot be made"
+            return "bubblewrap gave up"
         home = f"/proc/{self._first}/root/home/me"
         sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
         watch = Watch(self._first, self._settings, self._settings["in_memory"], self._group, sized=sized)
@@ -254,6 +254,8 @@ def main() -> None:
     keeper = Keeper(peer, settings)
     try:
         reason = keeper.run()
+    except (OSError, ValueError) as error:
+        reason = f"its keeper failed: {error}"
     finally:
         keeper.close()
     keeper._say(ended=reason)

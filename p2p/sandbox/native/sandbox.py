@@ -123,9 +123,9 @@ class NativeSandbox:
 
     async def close(self) -> None:
         """Ends the sandbox, and returns once nothing is left of it."""
-        self._programs.close()
         await self._tell(b"end\n")
         await self.ended.wait()
+        self._programs.close()
         while self._held:
             os.close(self._held.pop())
 
@@ -183,12 +183,9 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
     if root and account.uid == 0:
         raise SandboxFailed("A native sandbox never runs as root.")
     home = folder / "home"
-    home.mkdir(mode=0o700)
-    if root:
-        os.chown(home, *account)
     binds = bubblewrap.binds(spec)
     sources = [str(bind.source) for bind in binds]
-    with ExitStack() as stack:
+    with ExitStack() as failed, ExitStack() as stack:
         descriptors: list[int] = []
 
         def hand(data: bytes) -> int:
@@ -197,9 +194,10 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
             return descriptors[-1]
 
         agent, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        stack.enter_context(inside)
         ours, theirs = socket.socketpair()
-        stack.enter_context(theirs)
+        for kept, handed in ((agent, inside), (ours, theirs)):
+            failed.enter_context(kept)
+            stack.enter_context(handed)
         files = {path: hand(text.encode()) for path, text in bubblewrap.small_files(spec).items()}
         places = [staging.staged(index) for index in range(len(sources))] if root else sources
         targets = [(place, bind.target) for place, bind in zip(places, binds, strict=True)]
@@ -224,7 +222,12 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
             "agent": inside.fileno(),
             "descriptors": [*descriptors, inside.fileno()],
         }
+        home.mkdir(mode=0o700)
+        failed.callback(_remove, home, 0)
+        if root:
+            os.chown(home, *account)
         process, words = await _start_keeper(theirs, [*descriptors, inside.fileno()])
+        failed.pop_all()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
     failure: SandboxFailed | None = None
     async with trio.open_nursery() as nursery:

@@ -1,6 +1,7 @@
 """What a sandbox may be made of: targets, nested folders, files, variables."""
 
 import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -106,3 +107,14 @@ async def test_a_root_of_its_own_takes_the_place_of_this_machines(tmp_path: Path
 async def test_no_variable_is_on_a_command_line(native: NativeSandbox) -> None:
     lines = [Path(f"/proc/{name}/cmdline") for name in os.listdir("/proc") if name.isdecimal()]
     assert not [line for line in lines if line.exists() and b"FROM_SPEC" in line.read_bytes()]
+
+
+@needs_bubblewrap
+async def test_what_cannot_be_begun_leaves_nothing(
+    tmp_path: Path, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/usr/bin/nix")
+    with pytest.raises(OSError, match="nix"):
+        async with open_native(spec(), tmp_path, account):
+            pass
+    assert not os.listdir(tmp_path)
