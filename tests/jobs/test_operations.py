@@ -24,6 +24,7 @@ def plain_lines(text: bytes) -> list[str]:
     return [line.removesuffix("\r") for line in lines[:-1]] + lines[-1:] * bool(lines[-1])
 
 
+@settings(max_examples=30)
 @given(TEXTS, TEXTS, CUTS, st.integers(1, 7), st.booleans())
 def test_word_count(first: str, second: str, cut: int, reducers: int, newline_at_end: bool) -> None:
     texts = [(text if newline_at_end else text.rstrip()).encode() for text in (first, second)]
@@ -37,7 +38,7 @@ def test_word_count(first: str, second: str, cut: int, reducers: int, newline_at
     assert json.loads(by_whole.answer.json or "")[1] == top, "ties fall alike, however the input is cut"
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([b"", b"\r", b"a b", b"\xff\x80\xfe", b"x" * 120, b"\xe2\x98"]), max_size=12), CUTS)
 @example([b"a", b""], 1)
 @example([b""], 1)
@@ -60,7 +61,7 @@ def test_a_large_input_is_read_in_batches() -> None:
     assert expression("inputs.lines().map(len).sum()", {"a": text}, partition_bytes=10**7) == len(text) - 250_000
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(NUMBERS, st.integers(1, 12), st.integers(1, 5))
 def test_operations_and_actions_on_numbers(numbers: list[int], partitions: int, amount: int) -> None:
     def of(code: str) -> Any:

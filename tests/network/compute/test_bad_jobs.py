@@ -104,7 +104,7 @@ async def test_inputs_of_all_kinds(world: World) -> None:
 
 async def test_one_record_that_is_very_long(world: World) -> None:
     local, owner = await volunteer(world), await world.peer("owner")
-    size = 200 * 10**6
+    size = 80 * 10**6
     with (world.folder / "long").open("wb") as file:
         file.truncate(size)
         file.seek(size)
@@ -122,7 +122,7 @@ async def test_one_partition_that_has_it_all(world: World) -> None:
     job = write_job(
         world,
         "def job(inputs):\n"
-        "    pairs = inputs.range(100_000).map(lambda n: ('key', [n]))\n"
+        "    pairs = inputs.range(30_000).map(lambda n: ('key', [n]))\n"
         "    return pairs.reduce_by_key(lambda a, b: a + b).map(lambda pair: len(set(pair[1]))).collect()\n",
     )
-    assert (await run_job(owner, job, [hint_of(local)], partitions=8)).result == [100_000]
+    assert (await run_job(owner, job, [hint_of(local)], partitions=8)).result == [30_000]

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import inspect
 
@@ -120,6 +120,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__n
 
 
 @each_kind
+@settings(max_examples=20)
 @given(data=st.data())
 def test_every_message_survives(kind: type[messages.Message], data: st.DataObject) -> None:
     message = data.draw(legal(STRUCTS[kind]))

@@ -188,7 +188,7 @@ async def test_a_paused_volunteer_serves_its_line_when_it_goes_on(world: World, 
 async def test_a_job_says_when_all_its_volunteers_are_paused(world: World) -> None:
     nodes, owner = [await volunteer(world, f"v{n}") for n in range(2)], await world.peer("owner")
     async with trio.open_nursery() as nursery:
-        job = begin(nursery, world, owner, *map(hint_of, nodes), source=ENDLESS, partitions=1000)
+        job = begin(nursery, world, owner, *map(hint_of, nodes), source=ENDLESS, partitions=10_000)
         await until(lambda: all(offering(node).units_done for node in nodes))
         for node in nodes:
             offering(node).pause(True)
