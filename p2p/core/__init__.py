@@ -30,7 +30,7 @@
     allocations         the life of what a member lends to an owner
     membership          which members are there, away or gone
     switch              where each packet goes: `packets` that are sound, a `line` for each member, `batches` for
-                        frames; `refusal` answers in the name of a member that is gone
+                        frames, a `backlog` in the system; `refusal` answers in the name of a member that is gone
 
 All of them use `p2p.round_robin`, which decides whose turn is next, `bans`, which decides when to leave a peer alone,
 and `packing`, which fits items into few messages.

@@ -4,6 +4,7 @@ import trio
 
 from p2p.cluster.network.tun import Tun
 from p2p.concurrency.throttle import Throttle
+from p2p.core.cluster.backlog import Backlog
 from p2p.core.cluster.batches import packed, unpacked
 from p2p.core.cluster.line import Line
 from p2p.core.cluster.membership import WORD_INTERVAL_S
@@ -13,11 +14,6 @@ from p2p.net.connection import Connection
 from p2p.net.pace import Pace
 from p2p.wire.cluster import StillThere
 from p2p.wire.frames import DataHeader
-
-UNSENT_BYTES = 128 * 1024
-"""How much the kernel may keep of what it has not sent yet: in its buffer of megabytes, heartbeats would wait for what
-no line here can drop.
-"""
 
 
 class Link:
@@ -31,6 +27,8 @@ class Link:
         """Cancelled, it ends the link: another connection has its place, or the member is gone."""
         self._arrived = connection.arrived
         self._waiting = trio.Event()
+        self._backlog = Backlog()
+        """Beside the line, as the system's buffer of megabytes would be another, of which nothing could be dropped."""
 
     def ring(self) -> None:
         """Packets wait in the line."""
@@ -43,7 +41,7 @@ class Link:
 
     async def run(self, switch: Switch, tun: Tun, upload: Throttle, download: Throttle) -> None:
         """Carries packets both ways, until cancelled. Raises PeerError."""
-        self.connection.bound_unsent(UNSENT_BYTES)
+        self.connection.bound_unsent(self._backlog.bytes)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, upload)
             nursery.start_soon(self._say_words)
@@ -53,9 +51,13 @@ class Link:
         while True:
             packets = self.line.take(trio.current_time())
             if packets:
-                await upload.spend(sum(map(len, packets)))
+                size = sum(map(len, packets))
+                await upload.spend(size)
                 await self.connection.send_data(0, 0, *packed(packets))
+                if self.line.bytes and self._backlog.sent(size, trio.current_time()):
+                    self.connection.bound_unsent(self._backlog.bytes)
             else:
+                self._backlog.idle()
                 await self.connection.flush()
                 self._waiting = trio.Event()
                 if not self.line.bytes:

@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.5
 DIAL_TIMEOUT_S = 4.0
+CANNOT_END = (
+    "This machine's Linux cannot end idle connections (CONFIG_INET_DIAG_DESTROY): where a member of a cluster is lost, "
+    "engines that only wait for it notice late, Spark after 100 seconds."
+)
 REDIAL_INTERVAL_S = 1.0
 """Several dials fit into the time in which a member may come back."""
 _NAME = re.compile(r"m([0-9]{1,3})")
@@ -271,6 +275,8 @@ async def open_network(
     Raises SandboxFailed if the network cannot be made.
     """
     async with open_namespace(pid, own.index, device) as namespace, trio.open_nursery() as nursery:
+        if not namespace.ends_connections:
+            logger.warning("%s", CANNOT_END)
         network = Network(own, namespace, dial, upload, download)
         nursery.start_soon(network.run)
         yield network

@@ -18,7 +18,7 @@ SMALL_BYTES = 256
 MAX_LINE_BYTES = 4 * 1024 * 1024
 BATCH_BYTES, FAST_BATCH_BYTES = 64 * 1024 + 256, 256 * 1024
 """How many bytes of packets share a frame, at most; what comes next waits until that frame is sent."""
-FAST_S = 0.005
+FAST_S = 0.01
 """Where the next packet has waited for no longer, the way to the member is fast."""
 
 

@@ -8,9 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from p2p.cluster.network.link import UNSENT_BYTES, Link
+from p2p.cluster.network.link import Link
 from p2p.cluster.network.tun import TURN_PACKETS, Tun
 from p2p.concurrency.throttle import Throttle
+from p2p.core.cluster.backlog import MOST_BYTES
 from p2p.core.cluster.membership import WORD_INTERVAL_S, Membership
 from p2p.core.cluster.switch import Switch
 from p2p.errors import PeerError, PeerGone, ProtocolViolation
@@ -77,7 +78,7 @@ async def test_packets_go_from_device_to_device(devices: tuple[socket.socket, so
             await trio.lowlevel.wait_readable(devices[1])
             came.append(devices[1].recv(70_000))
     assert sorted(came) == sorted(packets)
-    assert one._stream.unsent == UNSENT_BYTES  # type: ignore[attr-defined]
+    assert one._stream.unsent == MOST_BYTES  # type: ignore[attr-defined]
 
 
 async def test_a_word_is_said_while_there_is_nothing_else(

@@ -13,31 +13,8 @@ from p2p.wire.messages import NOT_FOUND, Failed
 from tests.support.clusters.boxes import Box, boxes
 from tests.support.clusters.members import CLUSTER, members
 from tests.support.clusters.packets import udp_packet
-from tests.support.clusters.programs import PING
+from tests.support.clusters.programs import PING, RECEIVE, SEND
 from tests.support.pipes import make_dialer
-
-RECEIVE = """
-import hashlib, socket
-with socket.create_server(("", 5300)) as server:
-    connection, _ = server.accept()
-    digest = hashlib.sha256()
-    while data := connection.recv(1 << 20):
-        digest.update(data)
-    connection.sendall(digest.digest())
-"""
-SEND = """
-import hashlib, os, socket, sys, time
-for _ in range(500):
-    try:
-        connection = socket.create_connection((sys.argv[1], 5300))
-        break
-    except ConnectionRefusedError:
-        time.sleep(0.02)
-data = os.urandom(1 << 20) * 20
-connection.sendall(data)
-connection.shutdown(socket.SHUT_WR)
-print(connection.recv(32) == hashlib.sha256(data).digest())
-"""
 
 
 @pytest.fixture(params=[None, 65534], ids=["own", "of another user"])

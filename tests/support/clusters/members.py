@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -15,12 +16,17 @@ from p2p.net.dialer import Dialer
 from p2p.net.router import Router
 from p2p.wire.address import Address
 from p2p.wire.cluster import Packets
-from tests.support.clusters.boxes import Box
 from tests.support.clusters.wires import Wire, wire
 from tests.support.pipes import make_dialer
 
 PATIENCE_S = 30.0
 CLUSTER = bytes(range(16))
+
+
+class Sandbox(Protocol):
+    """What has a network of its own, of which some process is known."""
+
+    pid: int
 
 
 class Member:
@@ -63,7 +69,7 @@ class Member:
         return await self.network.welcome(connection, message)
 
     @asynccontextmanager
-    async def joined(self, box: Box, epoch: int = 0, upload: int = 0, download: int = 0) -> AsyncIterator[Network]:
+    async def joined(self, box: Sandbox, epoch: int = 0, upload: int = 0, download: int = 0) -> AsyncIterator[Network]:
         """Has the box in the cluster's network."""
         own = OwnMember(CLUSTER, self.index, epoch)
         async with open_network(box.pid, own, self.dial, Throttle(upload), Throttle(download)) as self.network:
@@ -71,7 +77,7 @@ class Member:
 
 
 @asynccontextmanager
-async def members(folder: Path, boxes: Sequence[Box]) -> AsyncIterator[list[Member]]:
+async def members(folder: Path, boxes: Sequence[Sandbox]) -> AsyncIterator[list[Member]]:
     """Members in these boxes, all connected. Whoever dials number 0 does so by a wire, if it has one."""
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         made = [Member(index, make_dialer(folder / f"m{index}")) for index in range(len(boxes))]
