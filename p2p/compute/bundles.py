@@ -26,7 +26,6 @@ from p2p.errors import ConfigError, MalformedMessage, StorageError
 from p2p.formats import format_size
 from p2p.ids import H
 from p2p.ignore import IGNORE_FILE, Ignore, read_ignore_file
-from p2p.jobs.chance import MAX_SEED
 from p2p.wire import guest
 
 DESCRIPTION_FILE = "bundle.json"
@@ -68,7 +67,7 @@ class Description(msgspec.Struct, frozen=True):
     title: Annotated[str, msgspec.Meta(max_length=names.MAX_PART_BYTES)] = ENTRY
     """The user's name for the file that is `job.py` in the bundle; tracebacks show it."""
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
-    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEED)] | UnsetType = UNSET
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | UnsetType = UNSET
     """The seed that the user gave."""
 
     def chance(self, job: bytes) -> bytes:

@@ -9,7 +9,6 @@ from p2p.core.compute.skipped import DEFAULT_MOST
 
 UNIT_MEMORY = 512 * 1024 * 1024
 UNIT_TIME_S = 600.0
-_Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -30,7 +29,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     """Absolute paths of files that go along with the job, wheels among them."""
     requirements: str | None = None
     """The absolute path of a file that lists packages that go along."""
-    seed: _Seed | UnsetType = UNSET
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | UnsetType = UNSET
     """Unset, the seed is drawn."""
     max_skipped: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = DEFAULT_MOST
     """How many records the job's units may skip because of errors."""

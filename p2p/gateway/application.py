@@ -123,7 +123,7 @@ class Gateway:
             return await self._together.answer(request, held, manifest, place.path, wait_s, used)
         if not place.with_slash and listings.wants_page(request):  # or the addresses in the page would be wrong
             return _redirect(request, place._replace(with_slash=True), 308)
-        lent = await self._memory.borrow(listings.MOST_BYTES)
+        lent = await self._memory.borrow(listings.LISTING_BYTES)
         used.callback(lent.give_back)
         listing = await listings.answer(request, manifest, place.path)
 

@@ -27,7 +27,7 @@ from p2p.sharing.reading.patience import patiently
 
 logger = logging.getLogger(__name__)
 
-FIRST_BYTES, MOST_BYTES = 64 * 1024, 2 * 1024 * 1024
+FIRST_PIECE_BYTES, PIECE_BYTES = 64 * 1024, 2 * 1024 * 1024
 """How large pieces are: the first of a long answer, so that it begins soon, and the largest."""
 AHEAD_BYTES = 16 * 1024 * 1024
 QUICK_S = 0.05
@@ -106,7 +106,7 @@ class FileBody(Response):
 
     async def begin(self) -> None:
         """Reads the first piece. Raises ShoalError."""
-        await self._next(FIRST_BYTES if self._end - self._at > MOST_BYTES else MOST_BYTES)
+        await self._next(FIRST_PIECE_BYTES if self._end - self._at > PIECE_BYTES else PIECE_BYTES)
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -131,7 +131,7 @@ class FileBody(Response):
             logger.info("an answer with a file of %s ends early: %s", short(self._held.share), error)
 
     async def _send_pieces(self, exchange: Exchange) -> None:
-        size = FIRST_BYTES
+        size = FIRST_PIECE_BYTES
         while True:
             began = trio.current_time()
             if not await self._send_piece(exchange):
@@ -139,7 +139,7 @@ class FileBody(Response):
                 await exchange.until_taken()
             if self._at == self._end:
                 return
-            size = min(2 * size, MOST_BYTES) if trio.current_time() - began < QUICK_S else FIRST_BYTES
+            size = min(2 * size, PIECE_BYTES) if trio.current_time() - began < QUICK_S else FIRST_PIECE_BYTES
             await self._next(size)
 
     async def _send_piece(self, exchange: Exchange) -> bool:

@@ -14,7 +14,7 @@ from p2p.gateway.addresses import Path, relative
 from p2p.sharing.reading import folder
 from p2p.site import templates
 
-MOST_BYTES = 2 * 1024 * 1024
+LISTING_BYTES = 2 * 1024 * 1024
 """About how much memory a listing takes while it is made and sent."""
 HEADERS = kinds.HEADERS | {
     "content-security-policy": (

@@ -23,7 +23,7 @@ from p2p.sharing.reading.open_share import OpenShare
 from p2p.sharing.reading.patience import patiently
 
 MOST_FILES = 256
-MOST_BYTES = 1024 * 1024
+TOGETHER_BYTES = 1024 * 1024
 SMALL_BYTES = LEAST_BYTES
 """How large a file may be, so that there is always the memory for one."""
 REST_S = 1.0
@@ -49,7 +49,7 @@ class Together:
             raise MalformedMessage("`count` is the number of files.")
         children = folders.children(manifest.entries, path, after)
         following = (child.file for child in children if child.file is not None)
-        files = _fitting(islice(following, min(int(count[:9]), MOST_FILES)), MOST_BYTES)
+        files = _fitting(islice(following, min(int(count[:9]), MOST_FILES)), TOGETHER_BYTES)
         if not held.is_here:
             await _coming(held, files, wait_s)
         lent = await self._memory.borrow(sum(file.size for file in files))

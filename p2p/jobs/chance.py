@@ -14,8 +14,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NamedTuple
 
-MAX_SEED = 2**53 - 1
-
 
 class _Chance:
     place, twist = "", 0

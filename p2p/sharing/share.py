@@ -246,6 +246,8 @@ class Sharing:
 
 
 def _nothing_to_share(path: Path, indexer: Indexer) -> str:
+    if [where for where, _ in indexer.skipped_files] == [str(path)]:
+        return f"{shortened(str(path))} cannot be shared: {indexer.skipped_files[0][1]}."
     said = f"There is nothing to share in {shortened(str(path))}."
     if indexer.left_out:
         said += f" Patterns leave out {indexer.left_out:,} of its files and folders."

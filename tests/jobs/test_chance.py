@@ -77,7 +77,8 @@ def test_the_command_tells_the_seed_that_it_drew(
 
 def test_a_drawn_seed_of_volunteers_says_how_inputs_were_cut() -> None:
     assert "--seed 5 --partitions 9`" in setup._drawn(5, 9, 24)
-    assert "for 8 cores, this run for 24" in setup._drawn(5, 0, 24)
+    assert "for 8 cores, and this run's are for 24" in setup._drawn(5, 0, 24)
+    assert "draws the same" in setup._drawn(5, 0, 8)
     assert "cores" not in setup._drawn(5, 0, 8)
 
 

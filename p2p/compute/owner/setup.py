@@ -117,6 +117,8 @@ async def set_up(deps: Deps, spec: JobSpec, job: bytes, folder: Path, made: Made
     cores = _cores(found, MODULE if runtime is None else runtime.name, spec.volunteers)
     if spec.seed is not UNSET:
         cores = SEEDED_CORES
+        if not spec.partitions and not is_module:
+            progress.note(f"--seed: the units are those for {cores} cores, whoever works; --partitions N makes others")
     inputs = [await _input(deps, job, text, spec.wait_s, made, progress) for text in spec.inputs]
     progress.state = "looking at the inputs"
     inputs = [one._replace(forms=await input_forms.forms_of(deps, one)) for one in inputs]
@@ -215,8 +217,12 @@ def _drawn(seed: int, partitions: int, cores: int) -> str:
     """What the user is told of a seed that was drawn."""
     if partitions:
         return f"seed {seed}: `--seed {seed} --partitions {partitions}` draws the same random numbers again"
-    cut = f"; it cuts inputs and ranges for {SEEDED_CORES} cores, this run for {cores}" if cores != SEEDED_CORES else ""
-    return f"seed {seed}: `--seed {seed}` draws random numbers from the same seed again{cut}"
+    if cores == SEEDED_CORES:
+        return f"seed {seed}: `--seed {seed}` draws the same random numbers again"
+    return (
+        f"seed {seed}: `--seed {seed}` draws from this seed again, but other numbers: its units are those for "
+        f"{SEEDED_CORES} cores, and this run's are for {cores}"
+    )
 
 
 def _size(inputs: Sequence[JobInput]) -> int:
