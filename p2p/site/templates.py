@@ -7,11 +7,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from p2p.formats import format_size, format_time
 from p2p.site import text
 
+SHARED = Path(__file__).parent / "templates"
+
 
 def environment(folder: Path) -> Environment:
-    """The templates in a folder, with what all of them may use."""
+    """The templates in a folder, with what all of them may use: `frame.html` is what pages with `Assets` extend."""
     made = Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader((folder, SHARED)),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
