@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import fsspec
 import pytest
 
 from p2p.client.filesystem.system import BLOCK_BYTES, ShoalFileSystem
+from tests.client.two_peers import OFFLINE, Shared, sharing
 from tests.support.leaks import none_left
 from tests.support.processes import Peer, make_file, until
 
@@ -28,24 +29,6 @@ ODD = {
     "soft\u00adhyphen.csv": b"five",
 }
 MIB = 1 << 20
-OFFLINE = {"SHOAL_NETWORK_DHT": "false"}
-
-
-class Shared(NamedTuple):
-    """A share of `owner`, and the home of the peer that reads it."""
-
-    owner: Peer
-    reader: Peer
-    folder: Path
-    link: str
-    id: str
-
-    @property
-    def root(self) -> str:
-        return f"shoal://{self.id}"
-
-    def system(self, link: Any = None, **options: Any) -> ShoalFileSystem:
-        return ShoalFileSystem(self.reader.home, link or self.link, skip_instance_cache=True, **options)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +40,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     for name, content in ODD.items():
         (data / name).write_bytes(content)
     os.utime(data / "a1b.csv", (1e9, 1e9))
-    owner, reader = (Peer(folder / name, environment=OFFLINE) for name in ("owner", "reader"))
-    with owner.node(), reader.node():
-        answer = owner.run("share", data, "--times", "--json", "--as", "news").json()
-        yield Shared(owner, reader, data, answer["link"], answer["id"])
+    with sharing(folder, data, "--times", "--as", "news") as made:
+        yield made
 
 
 @pytest.fixture
@@ -313,7 +294,7 @@ def test_many_small_files_are_read_by_few_requests(shared: Shared, tmp_path: Pat
         asked.append(method)
         return ask(method, target, headers)
 
-    system._connections.ask = counted  # type: ignore[method-assign]
+    system._connections.ask = counted
     paths = system.glob(f"shoal://{shared_too['id']}/*.jsonl")
     assert [system.open(path).read().decode() for path in paths] == [f"line {n}\n" * (n % 7) for n in range(500)]
     with system.open(paths[250]) as file:

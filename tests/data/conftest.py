@@ -1,31 +1,19 @@
-"""Two peers of processes of their own: `owner` shares tables, `reader` is asked for them."""
+"""A peer that shares tables, and one that is asked for them."""
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.client.two_peers import Shared, sharing
 from tests.support.leaks import clean as clean
-from tests.support.processes import Peer
 
 ROWS = 100
-OFFLINE = {"SHOAL_NETWORK_DHT": "false"}
-
-
-class Shared(NamedTuple):
-    """A share of some tables with the columns `n` and `name`, and the peer that reads it."""
-
-    owner: Peer
-    reader: Peer
-    folder: Path
-    link: str
-    id: str
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Tables with the columns `n` and `name`."""
     folder = tmp_path_factory.mktemp("data")
     tables = folder / "tables"
     (tables / "parts").mkdir(parents=True)
@@ -36,7 +24,5 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     for at in range(0, ROWS, 10):
         rows = "".join(json.dumps({"n": n, "name": f"name {n % 10}"}) + "\n" for n in range(at, at + 10))
         (tables / "parts" / f"{at}.jsonl").write_text(rows)
-    owner, reader = (Peer(folder / name, environment=OFFLINE) for name in ("owner", "reader"))
-    with owner.node(), reader.node():
-        answer = owner.run("share", tables, "--json").json()
-        yield Shared(owner, reader, folder, answer["link"], answer["id"])
+    with sharing(folder, tables) as made:
+        yield made

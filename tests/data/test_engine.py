@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.data.conftest import ROWS, Shared
+from tests.client.two_peers import Shared
+from tests.data.conftest import ROWS
 
 PROGRAM = """
 import json, sys
@@ -51,7 +52,7 @@ def asked(shared: Shared, *queries: str, allowed: tuple[Path, ...] = ()) -> list
 
 
 def test_queries_read_shares_and_tables_of_their_own(shared: Shared) -> None:
-    file = shared.folder / "alone.csv"
+    file = shared.folder.parent / "alone.csv"
     file.write_text("x\n1\n")
     alone = shared.owner.run("share", file, "--json").json()["link"]
     answers = {
@@ -72,7 +73,7 @@ def test_queries_read_shares_and_tables_of_their_own(shared: Shared) -> None:
 
 
 def test_no_share_is_read_that_the_query_does_not_name(shared: Shared) -> None:
-    file = shared.folder / "other.csv"
+    file = shared.folder.parent / "other.csv"
     file.write_text("x\n1\n")
     other = shared.owner.run("share", file, "--json").json()
     address = f"shoal://{other['id']}/other.csv"

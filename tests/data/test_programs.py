@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.data.conftest import Shared
+from tests.client.two_peers import Shared
 
 PROGRAM = """
 import sys, warnings

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.conftest import OFFLINE, ROWS, Shared
+from tests.client.two_peers import OFFLINE, Shared
+from tests.data.conftest import ROWS
 from tests.support.processes import Peer, until
 
 NOBODY = f"shoal://{'b' * 51}a"
