@@ -11,7 +11,7 @@ from typing import NamedTuple
 from p2p.client.filesystem.addresses import SCHEME, root_of
 from p2p.errors import ConfigError
 from p2p.formats import quoted
-from p2p.wire.link import Url
+from p2p.wire.link import Url, parse_any_link
 from p2p.wire.within import is_within, parse_within
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -34,7 +34,7 @@ def named_shares(options: Iterable[str]) -> dict[str, Url]:
             raise ConfigError(f"{quoted(option)} is not NAME=LINK, where NAME has letters, digits, - and _.")
         if name in found:
             raise ConfigError(f"Two shares are named {name}.")
-        found[name] = parse_within(link)
+        found[name] = parse_within(link) if is_within(link) else Url(parse_any_link(link), "")
     return found
 
 

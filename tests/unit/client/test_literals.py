@@ -62,6 +62,7 @@ def test_shares_have_names() -> None:
     assert changed("from 't/*.csv', 'tt/*.csv', 't', 'u/x'", f"t={LINK}", f"u={LINK}/deep") == (
         f"from 'shoal://{SHARE}/*.csv', 'tt/*.csv', 't', 'shoal://{SHARE}/deep/x'"
     )
+    assert changed("from 't/*.csv'", f"t={SHARE}") == f"from 'shoal://{SHARE}/*.csv'"
     for wrong in (("t",), ("=x",), ("a b=x",), (f"t={LINK}", f"t={LINK}"), ("t=nonsense",)):
         with pytest.raises(ConfigError):
             named_shares(wrong)
