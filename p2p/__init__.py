@@ -30,6 +30,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "Peer": "client.peer",
     "Running": "client.running",
+    "DaskCluster": "client.clusters.dask",
     "CancelAnswer": "control.answers",
     "GetAnswer": "control.answers",
     "HitRow": "control.answers",

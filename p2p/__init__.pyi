@@ -1,3 +1,4 @@
+from p2p.client.clusters.dask import DaskCluster as DaskCluster
 from p2p.client.peer import Peer as Peer
 from p2p.client.running import Running as Running
 from p2p.compute.answers import JobAnswer as JobAnswer

@@ -20,6 +20,9 @@ from p2p.advertising import deps as advertising_deps
 from p2p.advertising.dht_publisher import Publisher
 from p2p.advertising.seekers import SeekerSearch
 from p2p.advertising.tracker_announcer import TrackerAnnouncer
+from p2p.cluster import deps as cluster_deps
+from p2p.cluster.clusters import Clusters
+from p2p.cluster.lists import Lists
 from p2p.compute.owner import deps as owner_deps
 from p2p.compute.owner.fair_share import share_volunteers
 from p2p.compute.owner.jobs import Jobs
@@ -97,7 +100,7 @@ from p2p.wire.nodeid import work_bits
 if TYPE_CHECKING:
     from p2p.compute.volunteer.owner_search import OwnerSearch
     from p2p.compute.volunteer.volunteering import Volunteering
-    from p2p.control.web_access import WebAccess
+    from p2p.control.access.web_access import WebAccess
     from p2p.environments.environments import Environments
 
 UPKEEP = Wall("periodic task of the peer")
@@ -136,6 +139,7 @@ class Node(msgspec.Struct, frozen=True):
     jobs: Jobs
     background: BackgroundJobs
     fetches: UserFetches
+    clusters: Clusters
     announcer: TrackerAnnouncer
     publisher: Publisher
     seeker_search: SeekerSearch
@@ -336,15 +340,7 @@ def _make(
     announcer = TrackerAnnouncer(advertising, trackers)
     publisher = Publisher(advertising, discovery.mutable_links, state)
 
-    # What the user may request.
-    passing = (home / JOBS, open_shares.folder)
-    shares = SharesView(presence.peer_id, library, disk, pointers, swarms, discovery.links, passing, publisher)
-    getting = Getting(discovery, open_shares)
-    leftovers = Leftovers(library, records, sharing, disk)
-    kept = KeptFetches(database)
-    background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
-    fetches = UserFetches(kept, disk, getting.get, open_shares.ask_too, leftovers, changes, of_node=not foreground)
-
+    # Environments, and clusters, of its user's and of others.
     @cache
     def environments() -> "Environments":
         # Most peers never have any.
@@ -355,6 +351,33 @@ def _make(
         folder = home / ENVIRONMENTS / "fetched"
         return Environments(packs, folder, library, disk, readers, sharing, swarms, fetching)
 
+    clusters = Clusters(
+        cluster_deps.Deps(
+            home=home,
+            config=config.cluster,
+            presence=presence,
+            discovery=discovery,
+            disk=disk,
+            traffic=traffic,
+            environments=environments,
+            lists=Lists(config.cluster.allow, config.cluster.trust),
+            changed=changes.ring,
+            left=readers.review,
+            idle=offered.priority == "idle",
+        ),
+        of_node=not foreground,
+    )
+    router.add(openings=clusters.openings())
+    readers.allows = lambda share, peer: clusters.is_member(peer)
+
+    # What the user may request.
+    passing = (home / JOBS, open_shares.folder)
+    shares = SharesView(presence.peer_id, library, disk, pointers, swarms, discovery.links, passing, publisher)
+    getting = Getting(discovery, open_shares)
+    leftovers = Leftovers(library, records, sharing, disk)
+    kept = KeptFetches(database)
+    background = BackgroundJobs(jobs, journal, disk, of_node=not foreground)
+    fetches = UserFetches(kept, disk, getting.get, open_shares.ask_too, leftovers, changes, of_node=not foreground)
     operations = Operations(
         control_operations.Deps(
             discovery=discovery,
@@ -364,6 +387,7 @@ def _make(
             errands=Errands(fetches, jobs, background),
             limits=Limits(home, traffic, fetches, disk),
             volunteering=volunteering,
+            clusters=clusters,
             shares=shares,
             peers=PeersView(presence.contacts, swarms, jobs, volunteering),
             status=StatusView(
@@ -380,9 +404,9 @@ def _make(
                 jobs,
             ),
             changes=changes,
-            times_at_first=config.sharing.times,
         ),
         access,
+        times_at_first=config.sharing.times,
     )
     activity = Activity()
     perform = partial(operations.perform, keep_serving=True)
@@ -428,6 +452,7 @@ def _make(
         jobs=jobs,
         background=background,
         fetches=fetches,
+        clusters=clusters,
         announcer=announcer,
         publisher=publisher,
         seeker_search=SeekerSearch(advertising),
@@ -448,7 +473,7 @@ async def _web(home: Path, config: Config) -> "tuple[list[trio.SocketListener], 
     """Opens the way in over TCP, if its user wants one. Raises ConfigError, StorageError."""
     if config.web == WebConfig():
         return [], None
-    from p2p.control.web_access import WebAccess
+    from p2p.control.access.web_access import WebAccess
     from p2p.web.listening import open_listeners
 
     listeners = await open_listeners(config.web)
@@ -488,6 +513,7 @@ async def _start(
     await nursery.start(listener.run, listeners, node.dialer, admission, welcome)
     await nursery.start(node.fetches.run)
     await nursery.start(node.background.run)
+    await nursery.start(node.clusters.run)
     await nursery.start(node.door.run, web)
     await nursery.start(node.server.run, min(control_server.MAX_CLIENTS, allowed - wanted))
     if node.volunteering is not None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from p2p import __version__
-from p2p.commandline import environments, errands, fetches, files, jobs, peer, sql, volunteering, web
+from p2p.commandline import cluster, environments, errands, fetches, files, jobs, peer, sql, volunteering, web
 from p2p.commandline.asking import FAILED
 from p2p.commandline.options import Global, Json, Listen, NetworkName, as_path
 
@@ -86,6 +86,7 @@ for command in (
 app.command("open")(web.open_share)
 app.add_typer(volunteering.app, name="volunteer")
 app.add_typer(environments.app, name="env")
+app.add_typer(cluster.app, name="cluster")
 
 
 @app.command()

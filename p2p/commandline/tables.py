@@ -38,7 +38,7 @@ def hits(rows: list[HitRow]) -> None:
     if not rows:
         note("Nothing was found. Try fewer words, or other words.")
         return
-    _table(
+    table(
         ["name", "size", "peers", "by", "link"],
         [[_named(row), format_size(row.bytes), str(row.peers), row.signer[:COMPARED_CHARS], row.link] for row in rows],
         right={1, 2},
@@ -51,7 +51,7 @@ def listed(rows: list[ListedRow]) -> None:
     if not rows:
         note("This peer lists no shares.")
         return
-    _table(
+    table(
         ["name", "size", "files", "link"],
         [[row.name, format_size(row.bytes), str(row.files), row.link] for row in rows],
         right={1, 2},
@@ -64,7 +64,7 @@ def folder(listing: Listing) -> None:
     if not listing.rows:
         note("There is nothing in this folder.")
         return
-    _table(
+    table(
         ["name", "size", "changed"],
         [
             [
@@ -82,7 +82,7 @@ def folder(listing: Listing) -> None:
 
 def answered(columns: list[str], rows: list[list[str]], numbers: set[int]) -> None:
     """`shoal sql`."""
-    _table([printable(column) for column in columns], rows, right=numbers, whole=True)
+    table([printable(column) for column in columns], rows, right=numbers, whole=True)
 
 
 def fetches(rows: list[FetchRow]) -> None:
@@ -90,7 +90,7 @@ def fetches(rows: list[FetchRow]) -> None:
     if not rows:
         note("There are no fetches. Begin one: shoal get LINK")
         return
-    _table(
+    table(
         ["fetch", "name", "state", "done", "of", "rate", "sources", "where"],
         [
             [
@@ -123,7 +123,7 @@ def shares(rows: list[ShareRow]) -> None:
     if not rows:
         note("This peer shares nothing yet. Share something: shoal share PATH")
         return
-    _table(
+    table(
         ["id", "name", "size", "files", "peers", "state", "where"],
         [
             [
@@ -156,7 +156,7 @@ def peers(rows: list[PeerRow]) -> None:
     if not rows:
         note("Nobody is exchanging shares or working with this peer at the moment.")
         return
-    _table(
+    table(
         ["peer", "address", "what", "sent", "received", "has all", "dialled by"],
         [
             [
@@ -190,7 +190,7 @@ def jobs(rows: list[JobRow]) -> None:
     if not rows:
         note("This peer has no jobs. Start one: shoal run JOB")
         return
-    _table(
+    table(
         ["job", "name", "begun", "state", "units", "units/s", "volunteers", "failed", "lost"],
         [
             [
@@ -248,7 +248,7 @@ def volunteer(answer: VolunteerAnswer) -> None:
         ("inputs kept", f"{format_size(answer.inputs_bytes)} of at most {format_size(answer.inputs_most_bytes)}"),
         ("isolation", answer.walls),
     ]
-    _lines(lines)
+    labelled(lines)
 
 
 def status(answer: StatusAnswer) -> None:
@@ -280,13 +280,13 @@ def status(answer: StatusAnswer) -> None:
     lines += [("stale", f"{name}: share it again") for name in answer.stale]
     if answer.bugs:
         lines.append(("errors", f"{answer.bugs:,} of Shoal's own: the peer's log has them, please report them"))
-    _lines(lines)
+    labelled(lines)
 
 
 def limits(answer: LimitAnswer) -> None:
     """`shoal limit`."""
     rates = [("upload", answer.upload), ("download", answer.download)]
-    _lines([(key, f"{format_size(rate)}/s" if rate else "no limit") for key, rate in rates if rate is not None])
+    labelled([(key, f"{format_size(rate)}/s" if rate else "no limit") for key, rate in rates if rate is not None])
     if answer.saved is not None:
         note(f"Saved in {answer.saved}.")
 
@@ -331,7 +331,7 @@ def _share_state(row: ShareRow) -> str:
     return ", ".join(words) or "ok"
 
 
-def _lines(lines: list[tuple[str, str]]) -> None:
+def labelled(lines: list[tuple[str, str]]) -> None:
     """Prints a label and a value per line, made safe to print."""
     width = max(len(label) for label, _ in lines)
     for label, value in lines:
@@ -339,7 +339,7 @@ def _lines(lines: list[tuple[str, str]]) -> None:
     sys.stdout.flush()
 
 
-def _table(
+def table(
     headings: list[str], rows: list[list[str]], right: set[int], *, link: bool = False, whole: bool = False
 ) -> None:
     """Prints a table, with rules on a terminal, otherwise with aligned columns.

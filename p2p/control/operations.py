@@ -10,16 +10,18 @@ import trio
 from msgspec import UNSET
 
 from p2p import ids
+from p2p.cluster.clusters import Clusters
 from p2p.concurrency.bell import Bell
 from p2p.concurrency.walls import Wall
 from p2p.control import answers, reading
+from p2p.control import cluster_requests as clusters
 from p2p.control import protocol as requests
 from p2p.control.errands import Errands
 from p2p.control.limits import Limits
 from p2p.control.packing import Packing
 from p2p.control.peers import PeersView
 from p2p.control.protocol import AnyRequest, Emit, Note
-from p2p.control.reporting import reported
+from p2p.control.reporting import pieces, reported
 from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
 from p2p.core.shares.names import top_name
@@ -36,7 +38,7 @@ from p2p.wire.link import Link, PointerLink, is_link, parse_any_link, parse_peer
 
 if TYPE_CHECKING:
     from p2p.compute.volunteer.volunteering import Volunteering
-    from p2p.control.web_access import WebAccess
+    from p2p.control.access.web_access import WebAccess
 
 COMMAND = Wall("command")
 
@@ -55,19 +57,20 @@ class Deps(msgspec.Struct, frozen=True):
     limits: Limits
     volunteering: "Volunteering | None"
     """The part of this peer that volunteers its cores; None if it offers none."""
+    clusters: Clusters
     shares: SharesView
     peers: PeersView
     status: StatusView
     changes: Bell
-    times_at_first: bool
-    """Whether new shares have modification times, unless the user says so or not."""
 
 
 class Operations:
     """Carries out the requests of a peer's user."""
 
-    def __init__(self, deps: Deps, access: "WebAccess | None" = None) -> None:
+    def __init__(self, deps: Deps, access: "WebAccess | None", *, times_at_first: bool) -> None:
+        """`times_at_first`: whether new shares have modification times, unless the user says so or not."""
         self._deps = deps
+        self._times_at_first = times_at_first
         self._access = access
         """The way in over TCP, if there is one."""
 
@@ -153,6 +156,28 @@ class Operations:
             case requests.HoldRequest():
                 await emit(Note("This peer is held."))
                 return await trio.sleep_forever()
+            case clusters.ClusterListsRequest(change=which, peer=peer, remove=remove):
+                if which is None:
+                    return deps.clusters.listed()
+                return await deps.clusters.change_list(which, peer, remove=remove)
+            case clusters.ClusterStartRequest(spec=spec):
+                progress = Progress(state="looking for members", name=spec.name or spec.engine)
+                async with reported(progress, emit):
+                    return await deps.clusters.start(spec, progress)
+            case clusters.ClustersRequest():
+                return deps.clusters.list()
+            case clusters.ClusterRunRequest(name=name, argv=argv, variables=variables):
+                return await deps.clusters.command(name, argv, variables, pieces(emit))
+            case clusters.ClusterLogsRequest(name=name, member=member):
+                return await deps.clusters.logs(name, member, pieces(emit))
+            case clusters.ClusterScaleRequest(name=name, members=members):
+                return deps.clusters.scale(name, members)
+            case clusters.ClusterAddRequest(name=name, label=label):
+                return await deps.clusters.add(name, label)
+            case clusters.ClusterReleaseRequest(name=name, member=index):
+                return await deps.clusters.release(name, index)
+            case clusters.ClusterStopRequest(name=name):
+                return await deps.clusters.stop(name)
             case _:
                 assert_never(request)
 
@@ -171,7 +196,7 @@ class Operations:
                 rehash=request.rehash,
                 lasts=keep_serving,
                 times=request.times,
-                times_at_first=deps.times_at_first,
+                times_at_first=self._times_at_first,
                 sure=request.sure,
             )
         for warning in done.warnings:

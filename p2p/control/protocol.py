@@ -14,23 +14,13 @@ from p2p import errors
 from p2p.compute.answers import JobAnswer, JobRow, LogRow
 from p2p.compute.spec import JobSpec
 from p2p.control import answers
+from p2p.control.cluster_requests import AnyClusterRequest
+from p2p.control.request import VERSION, ControlRequest
 from p2p.progress import Progress
 from p2p.sharing.listing import Listing
 
-VERSION = 2
 READ_WAIT_S = 600.0
 MAX_LINE_BYTES = 4 * 1024 * 1024
-
-
-class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", forbid_unknown_fields=True):
-    """The base class of all requests; `answer` is the type of the answer to the request."""
-
-    answer: ClassVar[Any]
-    is_question: ClassVar[bool] = False
-    """Whether it changes nothing."""
-    is_stream: ClassVar[bool] = False
-    """Whether the reply is in the events before the answer."""
-    version: int = VERSION
 
 
 class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
@@ -343,6 +333,7 @@ AnyRequest = (
     | WebRequest
     | OpenRequest
     | HoldRequest
+    | AnyClusterRequest
 )
 
 

@@ -1,11 +1,11 @@
 """Tells whoever waits for something how far it is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
-from p2p.control.protocol import Emit, Note, Update
+from p2p.control.protocol import Emit, Note, Piece, Update
 from p2p.progress import Progress
 
 UPDATE_INTERVAL_S = 0.15
@@ -42,3 +42,12 @@ async def reported(progress: Progress, emit: Emit) -> AsyncIterator[None]:
     await emit(Update(progress))
     if failure is not None:
         raise failure
+
+
+def pieces(emit: Emit) -> Callable[[bytes], Awaitable[None]]:
+    """What emits bytes as the next piece of a stream."""
+
+    async def piece(data: bytes) -> None:
+        await emit(Piece(data))
+
+    return piece

@@ -5,7 +5,7 @@ needed, that which was used longest ago first.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -75,9 +75,12 @@ class Environments:
         self._turns: defaultdict[ShareId, trio.Lock] = defaultdict(trio.Lock)
 
     @asynccontextmanager
-    async def own(self, source: str, progress: Progress) -> AsyncIterator[Own]:
-        """The user's environment at a path, packed if it has changed, kept while the body runs. Raises ShoalError."""
-        made = await self.packs.pack(Path(source), None, (), (), progress)
+    async def own(self, source: str, progress: Progress, include: Sequence[str] = ()) -> AsyncIterator[Own]:
+        """The user's environment at a path, packed if it has changed, kept while the body runs. Raises ShoalError.
+
+        `include` is as in `packing.plan`.
+        """
+        made = await self.packs.pack(Path(source), None, include, (), progress)
         share = made.shared.share_id
         with self.packs.using(share):
             yield Own(share, await self._disk.run(bound, made.folder))

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from p2p.concurrency.activity import Activity
 from p2p.control import protocol
-from p2p.control.protocol import Answer, AnyRequest, ControlRequest, Event, Failure
+from p2p.control.protocol import Answer, AnyRequest, Event, Failure
+from p2p.control.request import VERSION, ControlRequest
 from p2p.errors import ConfigError, MalformedMessage, NotFound, Refused, ShoalError, TargetExists
 from p2p.gateway.going import until_gone
 from p2p.net.http_server.bodies import Bodies
@@ -175,7 +176,7 @@ def _converted(given: Any, kind: type[ControlRequest], *, strict: bool) -> AnyRe
         asked: Any = msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise ConfigError(f"The request makes no sense: {error}.") from None
-    if asked.version != protocol.VERSION:
-        raise ConfigError(f"This peer speaks version {protocol.VERSION}.")
+    if asked.version != VERSION:
+        raise ConfigError(f"This peer speaks version {VERSION}.")
     request: AnyRequest = asked
     return request

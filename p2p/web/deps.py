@@ -17,7 +17,7 @@ from p2p.sharing.swarms import Swarms
 from p2p.sharing.traffic import Traffic
 
 if TYPE_CHECKING:
-    from p2p.control.web_access import WebAccess
+    from p2p.control.access.web_access import WebAccess
 
 MAX_CONNECTIONS = 256
 """Over TCP."""

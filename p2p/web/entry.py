@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from p2p import __version__, ids
-from p2p.control.sessions import CODE_S, IDLE_S, Session, same
+from p2p.control.access.sessions import CODE_S, IDLE_S, Session, same
+from p2p.control.access.web_access import WebAccess
 from p2p.control.shares import SharesView
-from p2p.control.web_access import WebAccess
 from p2p.errors import MalformedMessage, ShoalError
 from p2p.gateway.addresses import Place, address
 from p2p.gateway.application import told

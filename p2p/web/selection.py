@@ -3,7 +3,7 @@
 Never what jobs read, pass on or keep, unless it was opened.
 """
 
-from p2p.control.web_access import Hints, WebAccess
+from p2p.control.access.web_access import Hints, WebAccess
 from p2p.ids import ShareId
 from p2p.web.deps import Deps
 from p2p.wire.link import PointerLink

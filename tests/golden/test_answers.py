@@ -15,11 +15,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 import trio
 
+from p2p.cluster.spec import ClusterSpec
 from p2p.compute.runtimes import runtime_for
 from p2p.compute.spec import JobSpec
+from p2p.control import cluster_requests as clusters
 from p2p.control import protocol as requests
 from p2p.control.path import socket_path
 from p2p.control.protocol import AnyRequest, Event
@@ -67,6 +70,19 @@ WISH = JobSpec(
     seed=4711,
     max_skipped=77,
 )
+CLUSTER = ClusterSpec(
+    engine="dask",
+    name="mine",
+    members=2,
+    cores=3,
+    memory=1 << 32,
+    disk=1 << 33,
+    environment="/home/somebody/env",
+    include=("/home/somebody/env/key.pem",),
+    peers=("192.0.2.1:7474",),
+    seconds=3600.5,
+    wait_s=20.0,
+)
 GET = requests.GetRequest(
     link="magnet:?xt=urn:shoal:a",
     out="/out",
@@ -109,6 +125,15 @@ ASKED: tuple[AnyRequest, ...] = (
     requests.BrowseRequest(peer="192.0.2.1:7474"),
     requests.RunRequest(wish=WISH, keep=False),
     requests.ResumeRequest(id="abc", peers=("192.0.2.1:7474",)),
+    clusters.ClusterListsRequest(change="allow", peer="a" * 52, remove=True),
+    clusters.ClusterStartRequest(spec=CLUSTER),
+    clusters.ClustersRequest(),
+    clusters.ClusterRunRequest(name="dask", argv=("python", "-c", "1"), variables={"NAME": "value"}),
+    clusters.ClusterLogsRequest(name="dask", member=1),
+    clusters.ClusterScaleRequest(name="dask", members=3),
+    clusters.ClusterAddRequest(name="dask", label="7"),
+    clusters.ClusterReleaseRequest(name="dask", member=2),
+    clusters.ClusterStopRequest(name="dask"),
     requests.LogsRequest(id="abc", unit=(1, 2, 3)),
     requests.ResultRequest(id="abc", wait=True),
     requests.CancelRequest(id="abc"),
@@ -249,6 +274,16 @@ def told(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
         run("share", "share", song, "--as", "news")
         request("pack, of none", requests.PackRequest(source=str(folder / "offered")))
+        request("cluster_lists", clusters.ClusterListsRequest())
+        without = msgspec.structs.replace(CLUSTER, environment=str(folder / "offered"))
+        request("cluster_start, of none", clusters.ClusterStartRequest(spec=without))
+        request("clusters", clusters.ClustersRequest())
+        for one in (clusters.ClusterRunRequest(name="none", argv=("true",)), clusters.ClusterLogsRequest(name="none")):
+            request(f"{tag_of(type(one))}, of none", one)
+        for two in (clusters.ClusterStopRequest(name="none"), clusters.ClusterAddRequest(name="none")):
+            request(f"{tag_of(type(two))}, of none", two)
+        request("cluster_scale, of none", clusters.ClusterScaleRequest(name="none", members=2))
+        request("cluster_release, of none", clusters.ClusterReleaseRequest(name="none", member=2))
         request("share", requests.ShareRequest(paths=(str(song),), name="tune", unlisted=True, pointer="tunes"))
         until(lambda: of(owner, requests.SearchRequest(query="offered")), "the tracker's word")
         run_at_once(

@@ -26,8 +26,8 @@ from p2p.store.library import Library
 GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
-    "answers_commands.json": "93e94e209ae4b416a1e19fb93c3af587f97b323a3ca48ba3a56bd3c795ef99ab",
-    "answers_control.json": "5c48a775549ef5b1b84a52d2f39baef1e1cfe5a053a4d3fffb208617d3c1f4a1",
+    "answers_commands.json": "634f994cdcf92ace90d101c8920d06792940d8b3f7b0c17c4437e6049867b9b2",
+    "answers_control.json": "8f331c66cd535993b46c1614925c5a89175e5a2341b67651e5315c0274ffa797",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",
@@ -43,7 +43,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "d50ab4493c0cc3ac50a0ce2f9e1944ea4b057efacb12e3b37509b0c2b8ad7d0c",
+    "requests.json": "d05a9be78f7ae1e4094f7b5deab2ed7e5dc678efc125c93ed80e5509417b4f3c",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",

@@ -72,7 +72,7 @@ def rows(home: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a home's database, by table."""
     with closing(sqlite3.connect(home / "shoal.db")) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return {table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables}
+        return {table: sorted(connection.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in tables}
 
 
 def count(home: Path, table: str, where: str = "TRUE") -> int:

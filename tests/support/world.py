@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from p2p.config import (
+    ClusterConfig,
     Config,
     JobsConfig,
     ManifestLimits,
@@ -89,6 +90,7 @@ class World:
         jobs: dict[str, Any] | None = None,
         sharing: dict[str, Any] | None = None,
         web: dict[str, Any] | None = None,
+        cluster: dict[str, Any] | None = None,
         stays: bool = False,
         **transfer: Any,
     ) -> Node:
@@ -112,6 +114,7 @@ class World:
             jobs=JobsConfig(**jobs or {}),
             sharing=SharingConfig(**sharing or {}),
             web=WebConfig(**web or {}),
+            cluster=ClusterConfig(**cluster or {}),
         )
         running = self._running[name] = _Running()
         local: Node = await self._nursery.start(

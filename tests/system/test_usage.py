@@ -15,6 +15,7 @@ COMMANDS = (
     *("node", "share", "get", "ls", "cat", "sql", "fetches", "pause", "resume", "remove"),
     *("run", "jobs", "result", "logs", "cancel", "search", "browse"),
     *("shares", "unshare", "peers", "status", "limit", "config", "web", "open", "volunteer", "env", "tracker", "demo"),
+    "cluster",
 )
 NEED_A_NODE = (("status",), ("limit",), ("peers",), ("volunteer", "status"), ("web",), ("open", "a" * 52))
 SHARE_ID = "a" * 52

@@ -10,7 +10,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from p2p import ids
-from p2p.control.web_access import TOKEN_FILE
+from p2p.control.access.web_access import TOKEN_FILE
 from p2p.wire.link import parse_link
 from tests.support.pages.browser import complaints, executed, one, strange, until
 from tests.support.processes import Peer, make_file

@@ -84,6 +84,10 @@ class Allocation:
         elif self.state is State.LEAVING:
             self._leaves = min(self._leaves, now + notice_s)
 
+    def notice_s(self, now: float) -> float:
+        """How long it is still there, if it leaves."""
+        return max(self._leaves - now, 0.0)
+
     def stay(self, now: float) -> None:
         """Takes a notice back, if there was one."""
         if self.state is State.LEAVING:

@@ -18,7 +18,7 @@ HEAVY = (
 )
 
 
-OF_THE_DOOR = ("p2p.control.web_access", "p2p.web.listening")
+OF_THE_DOOR = ("p2p.control.access.web_access", "p2p.web.listening")
 """What only a peer with a door over TCP loads, from its start on."""
 
 

@@ -16,7 +16,7 @@ import trio
 from p2p import ids
 from p2p.compute.spec import JobSpec
 from p2p.config import WebConfig
-from p2p.control import web_access
+from p2p.control.access import web_access
 from p2p.control.protocol import OpenRequest, RunRequest, WebRequest
 from p2p.errors import ConfigError
 from p2p.ids import ShareId

@@ -1,6 +1,6 @@
 """Codes and sessions: each code lets one browser in, for a while."""
 
-from p2p.control.sessions import CODE_S, IDLE_S, MAX_CODES, MAX_SESSIONS, Session, Sessions, same
+from p2p.control.access.sessions import CODE_S, IDLE_S, MAX_CODES, MAX_SESSIONS, Session, Sessions, same
 
 
 def logged_in(sessions: Sessions, now: float = 0.0) -> Session:

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from p2p import causes, ids, private
-from p2p.control.sessions import Session, Sessions, same
+from p2p.control.access.sessions import Session, Sessions, same
 from p2p.errors import StorageError
 from p2p.ids import ShareId
 from p2p.wire.address import Address
