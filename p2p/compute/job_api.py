@@ -17,7 +17,7 @@ def files() -> Mapping[str, bytes]:
 
 @functools.cache
 def frame_ahead() -> bytes:
-    """The frame that has a guest's process load these files before it is parked: see `jobs.ahead`. Blocks."""
+    """The frame that a guest answers with the one that has processes load these files: see `jobs.ahead`. Blocks."""
     sources = {"p2p/jobs/guest.py": files()["p2p/jobs/ahead.py"]}
     sources |= {f"{ahead.FOLDER}{path}": source for path, source in files().items()}
     return guest.encode({"files": list(sources)}, list(sources.values()))

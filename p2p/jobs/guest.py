@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Importer:
 
     def __init__(self, files: Mapping[str, bytes], entry: str) -> None:
         self._entry = entry
+        self.code: Mapping[str, CodeType] = {}
+        """What files are compiled to, where that is known already."""
         self.serve(files)
 
     def serve(self, files: Mapping[str, bytes]) -> None:
@@ -61,7 +63,7 @@ class Importer:
             return  # a folder without __init__.py
         module.__file__ = path
         source = self.files[path]
-        code = compile(source, path, "exec", dont_inherit=True)
+        code = self.code.get(path) or compile(source, path, "exec", dont_inherit=True)
         if not path.startswith(_API):
             lines = source.decode("utf-8", "replace").splitlines(keepends=True)
             linecache.cache[path] = (len(source), None, lines, path)  # for tracebacks

@@ -3,6 +3,8 @@
 A file's name is a digest of all that the file depends on: module, engine, settings, the processor's features. Each
 module is compiled once, in a child process (`compiling`), by one of the user's processes at a time. A file that another
 user could have written is never loaded.
+
+Beside the modules are frames that guests made, once, of the `ahead` of their runtimes: their names are digests too.
 """
 
 import contextlib
@@ -37,6 +39,9 @@ _MODULES_KEPT = 64
 _VERSIONS_KEPT = 3
 """How many compiled versions of each runtime are kept: the user's other installations may have other engine versions.
 """
+_AHEAD = "ahead"
+_FRAMES_KEPT = 8
+_DIGEST_BYTES = 32
 _LOCK_INTERVAL_S = 0.2
 _WORDS_BYTES = 4_096
 _SETTINGS = 1
@@ -76,15 +81,45 @@ def place(cache: Path, runtime: Runtime) -> Path:
 
 def is_compiled(cache: Path, runtime: Runtime) -> bool:
     """Whether the compiled module exists, and only this user could have written it."""
+    return _is_private(place(cache, runtime))
+
+
+def _is_private(path: Path) -> bool:
+    """Whether the file exists, and only this user could have written it."""
     try:
-        found = place(cache, runtime).lstat()
-        folder = cache.lstat()
+        found, folder = path.lstat(), path.parent.lstat()
     except OSError:
         return False
     return all(
         entry.st_uid == os.geteuid() and not entry.st_mode & 0o022 and kind(entry.st_mode)
         for entry, kind in ((found, stat.S_ISREG), (folder, stat.S_ISDIR))
     )
+
+
+def frame_ahead(cache: Path, runtime: Runtime) -> bytes | None:
+    """The frame that a guest made of the runtime's `ahead`, if it was kept whole, and only this user could do so."""
+    path = _place_ahead(cache, runtime)
+    try:
+        kept = path.read_bytes() if _is_private(path) else b""
+    except OSError:
+        return None
+    digest, frame = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
+    return frame if frame and digest == blake3(frame).digest() else None
+
+
+def keep_frame_ahead(cache: Path, runtime: Runtime, frame: bytes) -> None:
+    """Keeps the frame if the disk can hold it; otherwise it is made again."""
+    with contextlib.suppress(OSError):
+        with tempfile.NamedTemporaryFile(dir=cache, prefix=".new-", delete=False) as made:
+            made.write(blake3(frame).digest() + frame)
+        os.replace(made.name, _place_ahead(cache, runtime))
+        for path in _oldest(cache, _AHEAD, _FRAMES_KEPT):
+            path.unlink(missing_ok=True)
+
+
+def _place_ahead(cache: Path, runtime: Runtime) -> Path:
+    key = blake3(runtime.digest + runtime.ahead).hexdigest()
+    return cache / f"{_AHEAD}-{key[:_KEY_LETTERS]}"
 
 
 def notice(names: Sequence[str]) -> str:
@@ -201,7 +236,12 @@ def _prune(cache: Path) -> None:
     """Deletes the oldest files, and those that a killed process left behind."""
     forgotten = list(cache.glob(".new-*"))
     for name, kept in ((MODULE, _MODULES_KEPT), (PYTHON, _VERSIONS_KEPT), (SCIENCE, _VERSIONS_KEPT)):
-        made = sorted(cache.glob(f"{name}-{'[0-9a-f]' * _KEY_LETTERS}"), key=lambda path: path.lstat().st_mtime)
-        forgotten += made[:-kept]
+        forgotten += _oldest(cache, name, kept)
     for path in forgotten:
         path.unlink(missing_ok=True)
+
+
+def _oldest(cache: Path, name: str, kept: int) -> list[Path]:
+    """The files of this name that are to go, since `kept` others are newer."""
+    made = sorted(cache.glob(f"{name}-{'[0-9a-f]' * _KEY_LETTERS}"), key=lambda path: path.lstat().st_mtime)
+    return made[:-kept]

@@ -1,7 +1,7 @@
 """What the peer, a worker and a guest's process send to each other, over inherited sockets.
 
-    peer -> worker    the runtime's `ahead`; then orders, each with the number of a guest; with START comes the guest's
-                      end of a new socket pair
+    peer -> worker    the frame made of the runtime's `ahead`; then orders, each with the number of a guest; with START
+                      comes the guest's end of a new socket pair
     worker -> peer    OK or FAILED, with a text: once when the worker is ready, then in answer to each order; for CPU,
                       the text is how many seconds the guest's process has run so far
     peer -> guest     a request: limits and seed, then the frame

@@ -48,8 +48,9 @@ class Runtime:
     """The kinds of compressed files that its Python can read, as `p2p.jobs.unpacking` calls them."""
 
     ahead: bytes = field(default=b"", repr=False)
-    """A frame that it is given before it is parked, if any, for what takes long and is the same for all guests. It must
-    not answer, and must go on to read. What it does must not change any later answer, as it is not in the digest.
+    """A request, if any, for what takes long and is the same for all guests. The first guest on this machine answers it
+    with the frame that the runtime is given each time before it is parked. To that it must not answer, and must go on
+    to read. What it does must not change any later answer, as it is not in the digest.
     """
 
     @functools.cached_property

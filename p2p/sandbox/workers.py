@@ -15,6 +15,8 @@ import trio
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox import compiled, isolation, messages
+from p2p.sandbox.guest import Guest
+from p2p.sandbox.limits import SEED_BYTES, GuestEnded, GuestLimits
 from p2p.sandbox.runtimes import Runtime
 
 _START_S = 60.0
@@ -148,7 +150,7 @@ class Workers:
                 worker = None
             if worker is None:
                 await self._make_room()
-                worker = await self._start(runtime, idle)
+                worker = await self._start(runtime, await self._frame_ahead(runtime), idle)
             self._workers[key] = worker  # last: used most recently
             return worker
 
@@ -157,7 +159,32 @@ class Workers:
         for key in idle[: max(0, len(idle) - _MAX_IDLE_WORKERS + 1)]:
             await self._workers.pop(key).close()
 
-    async def _start(self, runtime: Runtime, idle: bool) -> Worker:
+    async def _frame_ahead(self, runtime: Runtime) -> bytes:
+        """What the runtime is given before it is parked. It is kept, or else made by a guest, which has no other task.
+
+        Raises SandboxFailed.
+        """
+        if not runtime.ahead:
+            return b""
+        kept = await trio.to_thread.run_sync(compiled.frame_ahead, self._cache, runtime)
+        if kept is not None:
+            return kept
+        worker = await self._start(runtime, b"", idle=False)
+        try:
+            _, connection = await worker.start_guest()
+            guest = Guest(connection, worker.kill)
+            try:
+                frame, _ = await guest.call(runtime.ahead, seed=bytes(SEED_BYTES), limits=GuestLimits())
+            finally:
+                guest.discard()
+        except GuestEnded as error:
+            raise SandboxFailed(f"A sandbox worker for {runtime.name} does not start: {error.text}") from error
+        finally:
+            await worker.close()
+        await trio.to_thread.run_sync(compiled.keep_frame_ahead, self._cache, runtime, frame)
+        return frame
+
+    async def _start(self, runtime: Runtime, ahead: bytes, idle: bool) -> Worker:
         if not compiled.is_compiled(self._cache, runtime):
             raise SandboxFailed(f"{runtime.name} is not compiled on this machine yet.")
         path = compiled.place(self._cache, runtime)
@@ -171,7 +198,7 @@ class Workers:
             "environment": runtime.environment,
             "exports": runtime.exports,
             "idle": idle,
-            "ahead_bytes": len(runtime.ahead),
+            "ahead_bytes": len(ahead),
         }
         command = [sys.executable, "-P", "-m", "p2p.sandbox.worker", str(theirs.fileno()), json.dumps(settings)]
         readable = [path, *([runtime.library] if runtime.library else [])]
@@ -191,7 +218,7 @@ class Workers:
         worker = Worker(process, trio.socket.from_stdlib_socket(ours))
         try:
             with trio.fail_after(_START_S):
-                await worker.give(runtime.ahead)
+                await worker.give(ahead)
                 await worker.answer()
         except BaseException as error:
             worker.kill()
