@@ -13,6 +13,13 @@ AGENT = "/run/agent.py"
 TUN = "shoal0"
 """The one network device besides the loopback, as /sys shows it."""
 _OWN_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs")
+_VARIABLES = {
+    "HOME": HOME,
+    "USER": "me",
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/bin",
+    "UCX_TLS": "^sysv",  # a transport of MPI's, which gives up when System V's shared memory is refused
+}
 _LINKS = ("bin", "sbin", "lib", "lib64")
 
 
@@ -74,8 +81,7 @@ def arguments(
     line += ["--bind", home, HOME, "--chdir", HOME]
     # What the sandbox made before these has no size of its own: nothing can be written there from now on.
     line += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    variables = {"HOME": HOME, "USER": "me", "LANG": "C.UTF-8", "PATH": "/usr/bin", **spec.variables}
-    for name, value in variables.items():
+    for name, value in {**_VARIABLES, **spec.variables}.items():
         line += ["--setenv", name, value]
     return [*line, "--seccomp", str(seccomp)]
 

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from p2p.sandbox.native import groups, staging
 from p2p.sandbox.native.groups import Group
+from p2p.sandbox.native.processes import lower_session
 from p2p.sandbox.native.watching import Watch
 
 TICK_S = 0.2
@@ -52,9 +53,14 @@ class Keeper:
         """The first process inside."""
         self._group: Group | None = None
         self._heard = bytearray()
+        self._made = False
 
     def run(self) -> str:
         """Makes the sandbox and keeps it until it ends. Returns why it ended; nothing if the peer ended it."""
+        os.mkdir(self._settings["home"], 0o700)
+        self._made = True
+        if self._settings["root"]:
+            os.chown(self._settings["home"], self._settings["uid"], self._settings["gid"])
         info, info_end = os.pipe2(os.O_CLOEXEC)
         block_end, block = os.pipe2(os.O_CLOEXEC)
         if self._settings["root"]:
@@ -158,6 +164,8 @@ class Keeper:
         resource.prlimit(self._first, resource.RLIMIT_NPROC, (processes, processes))
 
     def _lower(self) -> None:
+        folder = os.open(f"/proc/{self._first}", os.O_RDONLY)
+        lower_session(folder)
         os.setpriority(os.PRIO_PROCESS, self._first, 19)
         os.sched_setscheduler(self._first, os.SCHED_IDLE, os.sched_param(0))
 
@@ -202,7 +210,8 @@ class Keeper:
             self._reap()
         if self._group:
             self._group.close()
-        remove(self._settings["home"], os.path.join(self._settings["folder"], staging.IMAGE))
+        if self._made:
+            remove(self._settings["home"], os.path.join(self._settings["folder"], staging.IMAGE))
 
     def _reap(self) -> None:
         """bubblewrap ends once the first process is gone, which the kernel lets end after all others inside."""
@@ -247,7 +256,9 @@ def read_line(peer: socket.socket, heard: bytearray) -> str:
 def main() -> None:
     """`keeper` with a socket to the peer as standard input."""
     peer = socket.socket(fileno=os.dup(0))
-    settings = json.loads(read_line(peer, bytearray()))
+    if not (line := read_line(peer, bytearray())):
+        return  # the peer is gone already
+    settings = json.loads(line)
     settings["keeper"] = os.getpid()
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)

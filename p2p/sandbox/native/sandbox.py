@@ -172,8 +172,9 @@ class NativeSandbox:
 async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool = True) -> AsyncIterator[NativeSandbox]:
     """Opens a sandbox whose programs have not begun yet. Raises SandboxFailed.
 
-    `folder` is the sandbox's own on this machine, and exists; its home is made there. At the end nothing is left:
-    processes, mounts, files. `idle`: its programs get only processor time that nothing else wants.
+    `folder` is the sandbox's own on this machine, and empty; its home is made there. At the end nothing is left:
+    processes, mounts, files. Only if this peer and the keeper are killed at the same instant, files are.
+    `idle`: its programs get only processor time that nothing else wants.
     """
     check(spec)
     program = shutil.which("bwrap")
@@ -222,10 +223,6 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
             "agent": inside.fileno(),
             "descriptors": [*descriptors, inside.fileno()],
         }
-        home.mkdir(mode=0o700)
-        failed.callback(_remove, home, 0)
-        if root:
-            os.chown(home, *account)
         process, words = await _start_keeper(theirs, [*descriptors, inside.fileno()])
         failed.pop_all()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
@@ -248,7 +245,8 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
                 await sandbox.close()
                 await process.wait()
                 await stream.aclose()
-                await trio.to_thread.run_sync(_remove, home, sandbox.pid)
+                if sandbox.pid:
+                    await trio.to_thread.run_sync(_remove, home, sandbox.pid)
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
@@ -259,7 +257,7 @@ def _remove(home: Path, first: int) -> None:
     if not home.exists():
         return
     end = time.monotonic() + _END_S
-    while first and Path(f"/proc/{first}").exists() and time.monotonic() < end:
+    while Path(f"/proc/{first}").exists() and time.monotonic() < end:
         time.sleep(_LOOK_S)
     remove(str(home))
 

@@ -106,9 +106,18 @@ async def test_an_idle_sandbox_has_the_lowest_priority_for_good(tmp_path: Path, 
         await native.begin()
         assert os.sched_getscheduler(native.pid) == os.SCHED_IDLE
         assert os.getpriority(os.PRIO_PROCESS, native.pid) == 19
+        assert session_priority(native.pid) in ("nice 19", "not shared out by session")
         if native.bounds[2].by == "the processors that it may run on":
             assert len(os.sched_getaffinity(native.pid)) == 1
 
 
 async def test_what_bounds_it_is_told(native: NativeSandbox) -> None:
     assert [bound.what for bound in native.bounds] == ["memory", "files in memory", "cores", "processes", "disk"]
+
+
+def session_priority(process: int) -> str:
+    """The priority of a process's session, where the kernel shares out processors by session."""
+    try:
+        return Path(f"/proc/{process}/autogroup").read_text().split(" ", 1)[1].strip()
+    except OSError:
+        return "not shared out by session"
