@@ -4,6 +4,7 @@ The member with the higher index dials the other, for as long as either is there
 nothing comes any more, is dialled again. What that means for the other is decided by time alone (`core.membership`).
 """
 
+import itertools
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -82,6 +83,7 @@ class Network:
         self._by_line: dict[Line, Link] = {}
         self._dialling: dict[int, trio.CancelScope] = {}
         self._met = trio.Event()
+        self._is_over = False
 
     @property
     def ends_connections(self) -> bool:
@@ -94,7 +96,10 @@ class Network:
         return self._switch.unsound
 
     async def meet(self, others: Iterable[MemberAt]) -> None:
-        """Hears who the other members are now. Those that are new are waited for, or dialled; others have left."""
+        """Hears who the other members are now. Those that are new are waited for, or dialled; others have left.
+
+        Whoever gets the index of one that has left begins in a later epoch than that.
+        """
         known = {other.index: other for other in others if other.index != self.own.index}
         for index in self._others.keys() - known.keys():
             await self.leave(index)
@@ -111,6 +116,7 @@ class Network:
             if index in self._dialling:
                 self._dialling[index].cancel()
             await self._tell(self.members.end(index))
+            self.changes.ring()
 
     async def complete(self) -> None:
         """Waits until all members are here. A caller who waits for too long names those of `missing`."""
@@ -133,7 +139,8 @@ class Network:
         """Handles the opening by which another member begins to send packets. Raises PeerError."""
         other = self._others.get(message.index)
         if (
-            other is None
+            self._is_over
+            or other is None
             or other.peer != connection.ends.peer_id
             or message.cluster != self.own.cluster
             or message.index <= self.own.index
@@ -167,7 +174,10 @@ class Network:
                 del self._links[index]
 
     async def run(self) -> None:
-        """Dials members, carries what programs send, and watches who is there, until cancelled."""
+        """Dials members, carries what programs send, and watches who is there, until cancelled.
+
+        Raises SandboxFailed if the sandbox is no more.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read)
@@ -180,6 +190,7 @@ class Network:
                             nursery.start_soon(self._keep_dialling, index)
                     await self._met.wait()
         finally:
+            self._is_over = True
             self._tun.shut()
             for index in list(self._links):
                 self._cut(index)
@@ -208,9 +219,11 @@ class Network:
     async def _keep_dialling(self, index: int) -> None:
         try:
             with self._dialling[index]:
-                while not self.outlived.is_set():
+                for turn in itertools.count():
+                    if self.outlived.is_set():
+                        break
                     try:
-                        await self._carry_dialled(index)
+                        await self._carry_dialled(index, turn)
                     except PeerError as error:
                         logger.debug("no packets with member %d: %s", index, error)
                     await trio.sleep(REDIAL_INTERVAL_S)
@@ -218,8 +231,11 @@ class Network:
             del self._dialling[index]
             self._met.set()  # another may have its index by now
 
-    async def _carry_dialled(self, index: int) -> None:
+    async def _carry_dialled(self, index: int, turn: int) -> None:
         other = self._others[index]
+        if other.addresses:  # another is the first each time: time may pass at one that says nothing
+            first = turn % len(other.addresses)
+            other = msgspec.structs.replace(other, addresses=other.addresses[first:] + other.addresses[:first])
         connection: Connection | None = None
         try:
             with trio.move_on_after(DIAL_TIMEOUT_S) as patience:

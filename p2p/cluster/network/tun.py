@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import trio
 
+from p2p import causes
 from p2p.core.cluster.packets import MAX_PACKET_BYTES, Packet
+from p2p.errors import SandboxFailed
 
 TURN_PACKETS = 32
 """How many packets are read before other tasks have their turns."""
@@ -30,13 +32,15 @@ class Tun:
         await trio.lowlevel.wait_readable(self._descriptor)
 
     def packets(self) -> Iterator[bytes]:
-        """The packets that are there, at most TURN_PACKETS."""
+        """The packets that are there, at most TURN_PACKETS. Raises SandboxFailed if the device is no more."""
         # `os.read` reads into the bytes that it returns: nothing is copied.
         for _ in range(TURN_PACKETS):
             try:
                 packet = os.read(self._descriptor, MAX_PACKET_BYTES)
             except BlockingIOError:
                 return
+            except OSError as error:
+                raise SandboxFailed(f"The sandbox has lost its network: {causes.what(error)}.") from error
             self.packets_out += 1
             yield packet
 

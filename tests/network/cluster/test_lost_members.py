@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import trio
 
-from p2p.cluster.network import link, network
+from p2p.cluster.network import link, namespace_helper, network
 from p2p.core.cluster import membership
 from p2p.core.cluster.membership import Standing
+from p2p.errors import SandboxFailed
 from tests.support.clusters.boxes import Box, boxes
 from tests.support.clusters.members import Member, members
 from tests.support.clusters.programs import PING
@@ -151,6 +153,16 @@ async def test_a_member_that_was_given_up_begins_again_in_a_later_epoch(
             await network.complete()
             assert (zero.network.members.standing(1), zero.network.members.epoch(1)) == (Standing.HERE, 1)
             assert await another.python(PING, "10.77.0.1") == "0"
+
+
+async def test_packets_go_on_without_the_helper(two: tuple[list[Box], list[Member]]) -> None:
+    (box, _), (zero, _) = two
+    for helper in psutil.Process().children():
+        if namespace_helper.__file__ in helper.cmdline():
+            helper.kill()
+    with pytest.raises(SandboxFailed):
+        await zero.network.connect("m1", 5300)
+    assert await box.python(PING, "10.77.0.2") == "0"
 
 
 async def test_a_member_that_leaves_is_gone_at_once(two: tuple[list[Box], list[Member]]) -> None:

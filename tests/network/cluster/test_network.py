@@ -1,17 +1,20 @@
 """The network of a cluster: sandboxes of several peers reach each other, and nobody speaks for another."""
 
 import hashlib
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from p2p.cluster.network.network import Network
+from p2p.cluster.network import network
+from p2p.cluster.network.network import MemberAt, Network
+from p2p.wire.address import Address
 from p2p.wire.cluster import Packets
 from p2p.wire.messages import NOT_FOUND, Failed
 from tests.support.clusters.boxes import Box, boxes
-from tests.support.clusters.members import CLUSTER, members
+from tests.support.clusters.members import CLUSTER, Member, members
 from tests.support.clusters.packets import udp_packet
 from tests.support.clusters.programs import PING, RECEIVE, SEND
 from tests.support.pipes import make_dialer
@@ -78,14 +81,33 @@ async def test_the_peer_itself_connects_from_within(tmp_path: Path) -> None:
                 assert await stream.receive_some() == hashlib.sha256(b"data").digest()
 
 
-async def connected(network: Network, host: str) -> trio.SocketStream:
+async def connected(within: Network, host: str) -> trio.SocketStream:
     """A connection to a program that is about to listen."""
     with trio.fail_after(20):
         while True:
             try:
-                return await network.connect(host, 5300)
+                return await within.connect(host, 5300)
             except ConnectionRefusedError:
                 await trio.sleep(0.02)
+
+
+async def test_an_address_that_says_nothing_does_not_keep_a_member_out(
+    tmp_path: Path, shorten: Callable[..., None]
+) -> None:
+    shorten(network, "DIAL_TIMEOUT_S", 0.3)
+    shorten(network, "REDIAL_INTERVAL_S", 0.05)
+    with boxes(3) as made, socket.create_server(("127.0.0.1", 0)) as silent:
+        async with members(tmp_path, made[:2]) as (zero, one), trio.open_nursery() as nursery:
+            other = Member(2, make_dialer(tmp_path / "m2"))
+            await nursery.start(other.serve)
+            for member in (zero, one):
+                await member.network.meet([zero.at, one.at, other.at])
+            at = MemberAt(0, zero.peer, (Address("127.0.0.1", silent.getsockname()[1]), *zero.at.addresses))
+            async with other.joined(made[2]) as joined:
+                await joined.meet([at, one.at])
+                with trio.fail_after(20):
+                    await joined.complete()
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_that_is_no_member_is_not_heard(tmp_path: Path) -> None:
