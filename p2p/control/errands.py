@@ -9,7 +9,8 @@ from p2p.control import answers
 from p2p.control.background_jobs import BackgroundJobs
 from p2p.control.protocol import Emit, GetRequest, RunRequest
 from p2p.control.reporting import reported
-from p2p.control.user_fetches import UserFetch, UserFetches, errand
+from p2p.control.user_fetch import UserFetch
+from p2p.control.user_fetches import UserFetches
 from p2p.errors import ConfigError
 from p2p.formats import quoted
 from p2p.ids import to_text
@@ -80,7 +81,7 @@ class Errands:
         if background:
             return answers.WentOn(await self.fetches.resume_in_background(one, peers))
         fetched = await self.fetches.resume(one, peers, emit, keep_serving=keep_serving)
-        return answers.WentOn(errand(one), fetch=fetched)
+        return answers.WentOn(one.errand(), fetch=fetched)
 
     async def _resume(self, one: JobRow, peers: Sequence[str], emit: Emit, *, background: bool) -> answers.WentOn:
         progress, answer = Progress(state=LOOKING, name=one.name), None
@@ -100,7 +101,7 @@ class Errands:
         one = await self._found(text)
         if isinstance(one, UserFetch):
             removed = await self.fetches.remove(one, finished=delete_files)
-            return answers.RemovedErrand(errand(one), removed.parts, removed.files, removed.changed)
+            return answers.RemovedErrand(one.errand(), removed.parts, removed.files, removed.changed)
         if delete_files:
             raise ConfigError("--delete-files is for fetches. The files that a job saved stay.")
         await self.jobs.forget(one.job)

@@ -5,7 +5,8 @@ from pathlib import Path
 from p2p import config_file
 from p2p.control import answers
 from p2p.control.protocol import LimitRequest
-from p2p.control.user_fetches import UserFetch, UserFetches
+from p2p.control.user_fetch import UserFetch
+from p2p.control.user_fetches import UserFetches
 from p2p.errors import ConfigError
 from p2p.formats import MIN_RATE
 from p2p.sharing.traffic import Traffic

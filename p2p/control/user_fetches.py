@@ -24,6 +24,7 @@ from p2p.control.fetch_ids import id_of
 from p2p.control.getting import Found
 from p2p.control.protocol import Emit, Failure, GetRequest
 from p2p.control.reporting import reported
+from p2p.control.user_fetch import UserFetch
 from p2p.core.shares.fetch_states import UNDER_WAY, Move, after, why_not
 from p2p.errors import ConfigError, NotFound, ShoalError
 from p2p.formats import quoted
@@ -32,7 +33,7 @@ from p2p.progress import Progress
 from p2p.sharing.fetching.leftovers import Leftovers, Removed
 from p2p.store import kept_fetches
 from p2p.store.disk import Disk
-from p2p.store.kept_fetches import KeptFetch, KeptFetches
+from p2p.store.kept_fetches import KeptFetches
 from p2p.wire.link import Link, PeerHint, parse_any_link, parse_peer
 
 logger = logging.getLogger(__name__)
@@ -53,34 +54,6 @@ class Get(Protocol):
 
 AskToo = Callable[[ShareId, Sequence[PeerHint]], None]
 """Has more peers asked for a share that is being fetched."""
-
-
-class UserFetch:
-    """One fetch, and its task if it is under way here."""
-
-    def __init__(self, kept: KeptFetch, *, keep_serving: bool) -> None:
-        self.kept = kept
-        self.keep_serving = keep_serving
-        self.is_new = False
-        self.watchers = 0
-        """How many commands follow it that it should not outlive."""
-        self.renew()
-
-    def renew(self) -> None:
-        """Prepares it to begin, also again."""
-        self.request = msgspec.convert(self.kept.request, GetRequest)
-        self.progress = Progress(state="waiting for its turn", name=self.kept.name)
-        self.throttle = Throttle(self.request.limit_bytes_per_s)
-        self.progress.size, self.progress.done = self.kept.size, self.kept.done
-        self.scope = trio.CancelScope()
-        self.ended = trio.Event()
-        self.failure: ShoalError | None = None
-        self.answer: answers.GetAnswer | None = None
-
-    def seen(self) -> KeptFetch:
-        """What is to be kept of it now."""
-        progress = self.progress
-        return self.kept._replace(name=progress.name or self.kept.name, size=progress.size, done=progress.done)
 
 
 class UserFetches:
@@ -131,7 +104,7 @@ class UserFetches:
     def rows(self) -> list[answers.FetchRow]:
         """All fetches, the newest first."""
         ordered = sorted(self._all.values(), key=lambda one: one.kept.created, reverse=True)
-        return [self._row(one) for one in ordered]
+        return [one.row(running=one in self._at_work) for one in ordered]
 
     def matching(self, text: str) -> list[UserFetch]:
         """The fetches whose ids begin with this text."""
@@ -145,7 +118,7 @@ class UserFetches:
     async def begin(self, request: GetRequest) -> answers.Errand:
         """Begins a fetch in the background, or goes on with the same fetch there. Raises ConfigError, StorageError."""
         self._check_node()
-        return errand(await self._taken(request, background=True, keep_serving=True))
+        return (await self._taken(request, background=True, keep_serving=True)).errand()
 
     async def resume(
         self, one: UserFetch, peers: Sequence[str], emit: Emit, *, keep_serving: bool
@@ -161,7 +134,7 @@ class UserFetches:
         """Goes on with a fetch that nobody has to wait for. Raises ConfigError."""
         self._check_node()
         await self._go_on(one, peers, background=True, keep_serving=True)
-        return errand(one)
+        return one.errand()
 
     async def follow(self, one: UserFetch, emit: Emit) -> answers.GetAnswer:
         """Waits until a fetch ends, and does not end it. Raises ShoalError if it is not done then."""
@@ -175,13 +148,11 @@ class UserFetches:
         if after(one.kept.state, "pause") is None:
             raise ConfigError(f"Fetch {short(one.kept.id)} {why_not(one.kept.state)}.")
         await self._halt(one)
-        return errand(one)
+        return one.errand()
 
     async def limit(self, one: UserFetch, bytes_per_s: int) -> None:
         """Limits one fetch, also when it is resumed later; 0 means no limit. Raises StorageError."""
-        one.request = msgspec.structs.replace(one.request, limit_bytes_per_s=bytes_per_s)
-        one.throttle.change(bytes_per_s)
-        one.kept = one.kept._replace(request=msgspec.to_builtins(one.request))
+        one.limit(bytes_per_s)
         await self._write(one)
 
     async def remove(self, one: UserFetch, *, finished: bool) -> Removed:
@@ -191,7 +162,7 @@ class UserFetches:
         """
         self._check_stays(one)
         for other in self._all.values():
-            if other is not one and self._is_under_way(other) and _have_same_files(one, other):
+            if other is not one and self._is_under_way(other) and one.has_same_files(other):
                 raise ConfigError(
                     f"Fetch {short(other.kept.id)} gets the same files. `shoal pause {short(other.kept.id)}` stops "
                     "that; then give the command again."
@@ -212,7 +183,7 @@ class UserFetches:
 
     def _check_stays(self, one: UserFetch) -> None:
         """Raises ConfigError if the fetch is being removed, or another of the same files."""
-        if any(other is one or _have_same_files(one, other) for other in self._being_removed):
+        if any(other is one or one.has_same_files(other) for other in self._being_removed):
             raise ConfigError(f"Fetch {short(one.kept.id)} is being removed. Give the command again once it is.")
 
     async def _check_known(self, one: UserFetch) -> None:
@@ -271,8 +242,7 @@ class UserFetches:
             await self.pause(one)
         link = parse_any_link(request.link)
         share = link.share_id if isinstance(link, Link) else None
-        asked = msgspec.to_builtins(request)
-        name = link.name or ""
+        asked, name = msgspec.to_builtins(request), link.name or ""
         kept = kept_fetches.new(fetch, asked, share, name, of_node=self._of_node, background=background)
         if one is not None:
             kept = kept._replace(created=one.kept.created, size=one.kept.size, done=one.kept.done)
@@ -296,7 +266,7 @@ class UserFetches:
     async def _go_on(self, one: UserFetch, peers: Sequence[str], *, background: bool, keep_serving: bool) -> None:
         hints = [parse_peer(text) for text in peers]
         if await self._is_going_on(one):
-            self._add(one, peers)
+            one.add(peers)
             if one.kept.share is not None:
                 self._ask_too(one.kept.share, hints)
             await self._keep_going(one, background)
@@ -306,7 +276,7 @@ class UserFetches:
             raise ConfigError(f"Fetch {short(one.kept.id)} was changed meanwhile. Give the command again.")
         if one.kept.state == "done":
             raise ConfigError(f"Fetch {short(one.kept.id)} is done: there is nothing left to do.")
-        self._add(one, peers)
+        one.add(peers)
         one.kept = one.kept._replace(of_node=self._of_node, background=background, outcome=None)
         one.renew()
         one.keep_serving, one.is_new = keep_serving, False
@@ -315,12 +285,6 @@ class UserFetches:
         self._begin(one)
         with trio.CancelScope(shield=True):
             await self._write(one)
-
-    def _add(self, one: UserFetch, peers: Sequence[str]) -> None:
-        """Has these peers asked whenever it begins."""
-        more = [peer for peer in peers if peer not in one.request.peers]
-        one.request = msgspec.structs.replace(one.request, peers=(*one.request.peers, *more))
-        one.kept = one.kept._replace(request=msgspec.to_builtins(one.request))
 
     def _begin(self, one: UserFetch) -> None:
         """Has it run, at once if a command waits for it."""
@@ -367,7 +331,7 @@ class UserFetches:
 
     async def _end(self, one: UserFetch) -> None:
         if one.answer is not None:
-            await self._move(one, "finish", msgspec.to_builtins(_shortened(one.answer)))
+            await self._move(one, "finish", one.kept_answer())
         elif one.failure is not None and one.is_new and not one.kept.background and not one.progress.done:
             await self._forget(one)  # a mistake in the command, say: there is nothing to resume
         elif one.failure is not None:
@@ -410,21 +374,9 @@ class UserFetches:
 
     def _outcome(self, one: UserFetch) -> answers.GetAnswer:
         """The answer of a fetch that has ended. Raises ShoalError if it is not done."""
-        if one.answer is not None:
-            return one.answer
-        if one.failure is not None:
-            raise one.failure
-        if self._all.get(one.kept.id) is not one:
+        if one.answer is None and one.failure is None and self._all.get(one.kept.id) is not one:
             raise NotFound("The fetch was removed.")
-        match one.kept.state:
-            case "done":
-                return msgspec.convert(one.kept.outcome, answers.GetAnswer)
-            case "failed":
-                raise Failure(**one.kept.outcome).error()
-            case "paused":
-                raise ShoalError(f"The fetch is paused. `shoal resume {short(one.kept.id)}` goes on with it.")
-            case _:
-                raise ShoalError("The fetch waits for a node. Start one with `shoal node`.")
+        return one.outcome()
 
     # The list.
 
@@ -444,43 +396,6 @@ class UserFetches:
                 for forgotten in await self._disk.run(self._store.change, one.kept):
                     self._all.pop(forgotten, None)
 
-    def _row(self, one: UserFetch) -> answers.FetchRow:
-        kept, progress, running = one.seen(), one.progress, one in self._at_work
-        why = kept.outcome["text"] if kept.state == "failed" else ""
-        paths = kept.outcome["paths"] if kept.state == "done" else ()
-        return answers.FetchRow(
-            id=to_text(kept.id),
-            name=kept.name,
-            link=one.request.link,
-            out=one.request.out,
-            state=kept.state,
-            doing=progress.state if running else "",
-            background=kept.background and kept.state in UNDER_WAY,
-            size=kept.size,
-            done=kept.done,
-            received=progress.received,
-            sources=progress.sources if running else 0,
-            rate=progress.rate if running else 0.0,
-            trouble=progress.trouble if running else "",
-            created=kept.created,
-            ending=why or None,
-            paths=tuple(paths),
-        )
-
     def _check_node(self) -> None:
         if not self._of_node:
             raise ConfigError(NO_NODE)
-
-
-def errand(one: UserFetch) -> answers.Errand:
-    """What is said of a fetch where it might as well be a job."""
-    return answers.Errand("fetch", to_text(one.kept.id), one.progress.name or one.kept.name, one.kept.state)
-
-
-def _have_same_files(one: UserFetch, other: UserFetch) -> bool:
-    return one.kept.share is not None and (one.kept.share, one.request.out) == (other.kept.share, other.request.out)
-
-
-def _shortened(answer: answers.GetAnswer) -> answers.GetAnswer:
-    """The answer, without what would take much room."""
-    return msgspec.structs.replace(answer, paths=answer.paths[: answers.MAX_FILES_NAMED], mapped=(), skipped=())
