@@ -56,6 +56,15 @@ def share(
             help="Keep the files' modification times, or not. \\[default: as when last shared, or else as configured]",
         ),
     ] = None,
+    links: Annotated[
+        bool | None,
+        typer.Option(
+            "--links/--no-links",
+            show_default=False,
+            help="Keep symbolic links that lead to something in the same share, or not. \\[default: as when last "
+            "shared, or else not]",
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask whether a path that usually holds secrets is meant.")
     ] = False,
@@ -78,6 +87,7 @@ def share(
         exclude=None if exclude is None else tuple(pattern for pattern in exclude if pattern),
         rehash=rehash,
         times=times,
+        links=links,
         sure=yes or _are_meant(real),
     )
 

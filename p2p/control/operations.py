@@ -197,6 +197,7 @@ class Operations:
                 lasts=keep_serving,
                 times=request.times,
                 times_at_first=self._times_at_first,
+                links=request.links,
                 sure=request.sure,
             )
         for warning in done.warnings:

@@ -38,6 +38,8 @@ class ShareRequest(ControlRequest, frozen=True, kw_only=True, tag="share"):
     """Whether files that seem unchanged are hashed again."""
     times: bool | None = None
     """Whether modification times are kept; None: as in an earlier share of the same paths, or else as configured."""
+    links: bool | None = None
+    """Whether symbolic links within a folder are kept; None: as in an earlier share of the same paths, or else not."""
     sure: bool = False
     """Whether paths that probably hold secrets, such as the user's home directory, are meant."""
 

@@ -1,7 +1,7 @@
 """Makes sure that a fetched environment is what its manifest says, before programs are started from it.
 
 A file that has the stamp that it had when its content was verified is not read again. Whatever is not in the manifest
-is removed: a module that nobody sent would be run like any other.
+is removed: a module that nobody sent would be run like any other. No link is followed.
 """
 
 import os
@@ -40,32 +40,34 @@ def _stamp(files: SharedFiles, entry: int) -> Stamp:
 
 
 def remove_others(top: Path, layout: Layout, check: Callable[[], None]) -> None:
-    """Removes what is in a folder and not in the manifest, and links. Raises OSError."""
-    wanted = {"/".join(entry.path): entry.is_file for entry in layout.manifest.entries}
-    folders = (
-        {""} | {path.rpartition("/")[0] for path in wanted} | {path for path, is_file in wanted.items() if not is_file}
-    )
-    for path in list(folders):
-        while path:
-            path = path.rpartition("/")[0]
-            folders.add(path)
+    """Removes what is in a folder and not in the manifest, and makes the links that are missing. Raises OSError."""
+    manifest = layout.manifest
+    files = {"/".join(entry.path) for entry in manifest.entries if entry.is_file}
+    links = {"/".join(link.path): "/".join(link.target) for link in manifest.links}
+    paths = [*(entry.path for entry in manifest.entries), *(link.path for link in manifest.links)]
+    folders = {"/".join(path[:depth]) for path in paths for depth in range(len(path))}
+    folders |= {"/".join(entry.path) for entry in manifest.entries if not entry.is_file}
     for where, below, names in os.walk(top):
         check()
-        inside = os.path.relpath(where, top)
-        prefix = "" if inside == "." else f"{inside}/"
-        others = [name for name in names if not wanted.get(prefix + name, False) or _is_odd(f"{where}/{name}")]
-        gone = [name for name in below if prefix + name not in folders or os.path.islink(f"{where}/{name}")]
-        if others or gone:
-            os.chmod(where, 0o700)
-        for name in others:
-            os.unlink(f"{where}/{name}")
-        for name in gone:
-            below.remove(name)
-            if os.path.islink(f"{where}/{name}"):
-                os.unlink(f"{where}/{name}")
-            else:
-                sealing.remove(Path(where, name))
+        prefix = "" if where == str(top) else f"{os.path.relpath(where, top)}/"
+        for name in [*names, *below]:
+            inside, path = prefix + name, f"{where}/{name}"
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode) and links.get(inside) == os.readlink(path):
+                del links[inside]
+            elif not ((stat.S_ISREG(mode) and inside in files) or (stat.S_ISDIR(mode) and inside in folders)):
+                _remove(where, name, mode)
+        below[:] = [name for name in below if prefix + name in folders]
+    for inside, target in links.items():
+        missing = top / inside
+        missing.parent.mkdir(parents=True, exist_ok=True)
+        missing.parent.chmod(0o700)
+        missing.symlink_to(target)
 
 
-def _is_odd(path: str) -> bool:
-    return not stat.S_ISREG(os.lstat(path).st_mode)
+def _remove(where: str, name: str, mode: int) -> None:
+    os.chmod(where, 0o700)
+    if stat.S_ISDIR(mode):
+        sealing.remove(Path(where, name))
+    else:
+        os.unlink(f"{where}/{name}")

@@ -19,7 +19,7 @@ from p2p.net.tls import Contexts, TlsStream
 from p2p.places import Seats, network_of
 from p2p.round_robin import RoundRobin
 from p2p.wire.address import Address
-from p2p.wire.messages import Hello
+from p2p.wire.messages import LINKS, Hello
 
 SOFTWARE = "shoal/0.1"
 MAX_DIALS = 16
@@ -103,7 +103,7 @@ class Dialer:
 
     def hello(self, stream: TlsStream) -> Hello:
         """Makes the message in which this peer says over the stream who it is."""
-        return Hello(software=SOFTWARE, port=self.port, seen_host=stream.remote_host)
+        return Hello(software=SOFTWARE, features=(LINKS,), port=self.port, seen_host=stream.remote_host)
 
 
 def wrap(connected: trio.socket.SocketType | socket.socket, contexts: Contexts, *, server: bool) -> TlsStream:

@@ -3,6 +3,7 @@
 If a peer offers a share that a fetch wants, its connection is handed to that fetch, which uses the peer as a source.
 """
 
+from p2p.core.shares import manifest as manifests
 from p2p.errors import Refused
 from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
@@ -20,6 +21,7 @@ from p2p.wire.messages import Failed
 
 MAX_LISTED = 100
 _ROOT = -1
+_TOO_OLD = "the share has symbolic links, which this version of Shoal cannot fetch: update Shoal"
 
 
 class ShareHandlers:
@@ -88,6 +90,9 @@ class ShareHandlers:
 
     async def _get_root(self, connection: Connection, message: messages.GetRoot) -> None:
         body = await self._disk.run(self._manifest_root, ShareId(message.share), connection.ends.peer_id)
+        if body is not None and messages.LINKS not in connection.ends.hello.features and manifests.has_links(body):
+            await connection.send(Failed(reason=_TOO_OLD, share=message.share))
+            return
         not_found = Failed(reason=messages.NOT_FOUND, share=message.share)
         await connection.send(not_found if body is None else messages.Root(body))
         if body is not None:

@@ -11,6 +11,7 @@ from p2p import homes
 from p2p.concurrency.bell import Bell
 from p2p.core.shares import manifest as manifests
 from p2p.core.shares import names
+from p2p.core.shares.manifest import ManifestRoot
 from p2p.errors import BadData, ConfigError, NotFound
 from p2p.formats import quoted, shortened
 from p2p.ids import ShareId
@@ -87,6 +88,7 @@ class Sharing:
         sure: bool = False,
         own: bool = False,
         restricted: bool = False,
+        links: bool | None = None,
     ) -> Shared:
         """Indexes files and folders as one share, which replaces an earlier one of the same paths.
 
@@ -96,7 +98,8 @@ class Sharing:
         this peer. `times`: whether the share has the files' modification times; None: as the earlier one; if there is
         none, `times_at_first`. `sure`: whether the user has said that paths which probably hold secrets are meant.
         `own`: for what this peer itself has made, in its home. `restricted`: whether only those may read it whom
-        `Readers` allows to.
+        `Readers` allows to. `links`: whether symbolic links are kept that lead to something in the same share, which
+        only peers that know links can fetch; None: as in the earlier one.
 
         Raises ConfigError for paths and names that cannot or must not be shared; StorageError for files that keep
         changing, with `need_all`.
@@ -122,10 +125,12 @@ class Sharing:
             if previous is not None:
                 kept = await self._disk.run(self._library.exclude, previous)
             exclude = kept
+        had = await self._disk.run(self._root_of, previous)
         if times is None:
-            had = await self._disk.run(self._has_times, previous)
-            times = times_at_first if had is None else had
-        indexer = Indexer(paths, known, exclude, times=times, homes_too=own)
+            times = times_at_first if had is None else had.has_times
+        if links is None:
+            links = had is not None and bool(had.links)
+        indexer = Indexer(paths, known, exclude, times=times, links=links, homes_too=own)
         check = trio.from_thread.check_cancelled
         await self._disk.run(indexer.walk, check)
         progress.state = "hashing"
@@ -145,7 +150,7 @@ class Sharing:
                 raise ConfigError(_nothing_to_share(paths[0], indexer))
             if indexer.single:
                 entries = [msgspec.structs.replace(entries[0], path=(name,))]
-            root_body, parts = manifests.encode(name, entries, single=indexer.single)
+            root_body, parts = manifests.encode(name, entries, single=indexer.single, links=indexer.links(entries))
             share_id = manifests.share_id_of(root_body)
             if restricted:
                 self._library.restrict(share_id)
@@ -220,16 +225,15 @@ class Sharing:
             swarm.holding, swarm.sink = files, None
         await self._tell(share_id)
 
-    def _has_times(self, share: ShareId | None) -> bool | None:
-        """Whether an earlier share has modification times, or None if there is none that can be read."""
+    def _root_of(self, share: ShareId | None) -> ManifestRoot | None:
+        """The root of an earlier share, or None if there is none that can be read."""
         body = None if share is None else self._library.root(share)
         if share is None or body is None:
             return None
         try:
-            root = manifests.decode_root(share, body, self._library.limits)
+            return manifests.decode_root(share, body, self._library.limits)
         except BadData:
             return None
-        return root.version == manifests.TIMED_VERSION
 
     def _known(self, previous: ShareId | None, paths: Sequence[Path]) -> Known:
         """The stamps and hashes of an earlier share of the same paths."""

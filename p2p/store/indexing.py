@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from p2p import causes, homes
+from p2p.core.shares import links as share_links
 from p2p.core.shares import names
+from p2p.core.shares.links import LinkEntry
 from p2p.core.shares.manifest import (
     MAX_TIME_NS,
     MIN_TIME_NS,
@@ -31,6 +33,7 @@ from p2p.paths import PathKind, kind_of
 from p2p.store import posix
 from p2p.store.stamps import NOT_HELD, Stamp
 
+_LEADS_OUT = "it is a symbolic link that does not lead to another file or folder of the share"
 SPAN_BYTES = 32 * 1024 * 1024
 MAX_READS = 3
 MAX_WARNINGS = 100
@@ -80,11 +83,13 @@ class Indexer:
         exclude: Sequence[str] = (),
         *,
         times: bool = False,
+        links: bool = False,
         homes_too: bool = False,
     ) -> None:
         """`exclude` are patterns, as for `Ignore`, that hold in each of the paths, after its own `.shoalignore`.
 
-        `times`: whether the entries have modification times. Unless `homes_too`, peers' homes are refused.
+        `times`: whether the entries have modification times. `links`: whether symbolic links within a folder are kept,
+        rather than skipped. Unless `homes_too`, peers' homes are refused.
         """
         self.paths = paths
         self.single = len(paths) == 1 and kind_of(paths[0]) is PathKind.FILE
@@ -92,6 +97,9 @@ class Indexer:
         self._exclude = exclude
         self._times = times
         self._homes_too = homes_too
+        self._keep_links = links
+        self._links: dict[names.Path, tuple[LinkEntry, str]] = {}
+        """Links that may be kept, by their paths, and where they are."""
         self._found: list[FoundFile] = []
         self._lock = threading.Lock()
         self._reads = 1
@@ -204,11 +212,34 @@ class Indexer:
                 if reason:
                     self._warn(item.path, f"its name {reason}")
                 elif item.is_symlink():
-                    self._warn(item.path, "it is a symbolic link")
+                    self._link((*parts, item.name), item.path)
                 elif folder:
                     pending.append((item.path, (*parts, item.name)))
                 else:
                     self._file((*parts, item.name), item.path, partial(item.stat, follow_symlinks=False))
+
+    def _link(self, path: names.Path, where: str) -> None:
+        if not self._keep_links:
+            self._warn(where, "it is a symbolic link")
+            return
+        try:
+            target = share_links.target_of(os.readlink(where))
+        except OSError as error:
+            self._warn(where, _reason(error))
+            return
+        if target is None or names.path_refusal(path):
+            self._warn(where, _LEADS_OUT)
+        elif len(self._links) >= share_links.MAX_LINKS:
+            self._warn(where, f"a share has at most {share_links.MAX_LINKS:,} symbolic links")
+        else:
+            self._links[path] = LinkEntry(share_links.LINK, path, target), where
+
+    def links(self, entries: Sequence[Entry]) -> list[LinkEntry]:
+        """The links that lead to one of these entries, in order. The others are skipped."""
+        kept, left = share_links.usable(entries, [link for link, _ in self._links.values()])
+        for link in left:
+            self._warn(self._links[link.path][1], _LEADS_OUT)
+        return kept
 
     def _file(self, path: names.Path, where: str, look: Callable[[], os.stat_result]) -> None:
         try:

@@ -47,6 +47,10 @@ class LocalPaths:
         """The entry's path below the output folder."""
         return local_names.renamed(self.shared(entry), self.changes)
 
+    def below(self, path: names.Path) -> names.Path:
+        """The path below the output folder of what has this path in a share that is a folder."""
+        return local_names.renamed((*self._prefix, *path), self.changes)
+
     def above(self, entry: int) -> names.Path:
         """The path of the folder that the entry is in."""
         if not self.changes:

@@ -19,8 +19,9 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from p2p import private
-from p2p.core.shares import bitmap
+from p2p.core.shares import bitmap, names
 from p2p.core.shares.layout import ChunkPlace, Layout
+from p2p.core.shares.links import LinkEntry, Links
 from p2p.core.shares.local_names import Renames, Told
 from p2p.core.shares.manifest import Entry, TimedEntry
 from p2p.core.shares.names import Path as NamePath
@@ -387,6 +388,46 @@ class Target:
                 result.append(entry)
         return result
 
+    # Links, once all files are in place: call this in a thread.
+
+    def make_links(self) -> int:
+        """Makes the share's symbolic links, but those whose target is not there. Returns how many it left out.
+
+        Also left out is what would make programs run something by its name, unless the user trusts the names.
+        """
+        links, left_out = self.layout.manifest.links, 0
+        if not links:
+            return 0
+        resolving = Links(self.layout.manifest.entries, links)
+        with explained(self.folder):
+            for link in links:
+                left_out += not self._make_link(link, resolving.resolve(link))
+        return left_out
+
+    def _make_link(self, link: LinkEntry, leads_to: NamePath | None) -> bool:
+        paths = self._files.paths
+        where, target = paths.below(link.path), "/".join(link.target)
+        if leads_to is None or not self._is_there(real := paths.below(leads_to)):
+            return False
+        if self._told is not None and not self._told.trusted and any(names.runs(name, None) for name in where[1:]):
+            return False
+        if paths.changes:
+            target = os.path.relpath("/".join(real), "/".join(where[:-1]))
+        with self._files.folders.taken(where[:-1]) as folder:
+            try:
+                os.symlink(target, where[-1], dir_fd=folder)
+            except FileExistsError:
+                if not _is_link_to(target, where[-1], folder):
+                    raise refusal([self.folder.joinpath(*where)]) from None
+        return True
+
+    def _is_there(self, path: NamePath) -> bool:
+        try:
+            with posix.existing(self._files.folders.root, path[:-1]) as folder:
+                return not stat.S_ISLNK(os.stat(path[-1], dir_fd=folder, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
+
     # Syncing to the disk: call these in a thread.
 
     def settle(self, written: Sequence[int], whole: Sequence[int]) -> None:
@@ -514,3 +555,10 @@ class Target:
             f"The unfinished {self.path(entry)} was removed or cut short by another program. "
             "Run the same command again: what was fetched of other files is kept."
         )
+
+
+def _is_link_to(target: str, name: str, folder: int) -> bool:
+    try:
+        return os.readlink(name, dir_fd=folder) == target
+    except OSError:
+        return False

@@ -54,6 +54,10 @@ class Hello(Message, frozen=True, gc=False, tag="hello"):
     seen_host: ShortText = ""
 
 
+LINKS = "links"
+"""The feature of a peer that reads manifests with symbolic links."""
+
+
 class GetRoot(Message, frozen=True, gc=False, tag="get_root"):
     """Asks for the manifest root of a share. Answered by `Root` or `Failed`."""
 

@@ -106,6 +106,7 @@ ASKED: tuple[AnyRequest, ...] = (
         exclude=("*.tmp",),
         rehash=True,
         times=True,
+        links=True,
         sure=True,
     ),
     requests.PackRequest(source="/venv", name="mine", include=("token.json",), more=("/usr/lib/jvm/java",)),

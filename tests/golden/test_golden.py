@@ -36,6 +36,7 @@ DIGESTS = {
     "links.json": "347c776cade8b55f55dc8964bf61a125d7417f792e900e03da528f364568a830",
     "manifest_1.json": "690170f0fddaffc0d47e5b16aa160ee0c38ca3e3720d09a09ac79043efc1ac86",
     "manifest_2.json": "0b58821f664d6d3a0b274c5d64ec08c2377a8acf2b5ca499f79ac688c473e25a",
+    "manifest_3.json": "175d632b582fa2be0dea2da0e97bba64a78d7f225d692fcab63d7a5725654dcc",
     "messages_cluster.json": "3e9450660e3882297eec6e7cf782a5bf4ebd99c9bcdb631e6f15c07125eb4acd",
     "messages_connection.json": "0b1f0e16030d3469cac329e8d037e827d257b8e1d8208d12ec6d6c25a57d3c2f",
     "messages_guest.json": "45f69bf4f7005dd15a8f88b6cf9644c34de5d5aa4e3a152b81cea8c94f91373d",
@@ -43,7 +44,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "d05a9be78f7ae1e4094f7b5deab2ed7e5dc678efc125c93ed80e5509417b4f3c",
+    "requests.json": "1cab353b8f43e4697f4fec5be43d731da7c01845b3df044a3f522f4bf88e70a2",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",
@@ -109,6 +110,24 @@ def test_the_times_are_those_read_by_hand() -> None:
         "length": sum(map(len, parts)),
         "parts": blake3(parts[0], derive_key_context="shoal part 1").digest(),
     }
+
+
+def test_the_links_are_those_read_by_hand() -> None:
+    share_id, body, parts = recorded("manifest_3.json")
+    assert blake3(body, derive_key_context="shoal manifest 1").digest() == share_id
+    by_hand = entries_by_hand(parts)
+    assert by_hand[:-2] == entries_by_hand(recorded("manifest_2.json")[2])
+    assert by_hand[-2:] == [[2, ["Bücher", "up"], ["..", "a.txt"]], [2, ["newest"], ["Bücher", "two chunks"]]]
+    assert msgspec.msgpack.decode(body) == msgspec.msgpack.decode(recorded()[1]) | {
+        "version": 3,
+        "length": sum(map(len, parts)),
+        "parts": blake3(parts[0], derive_key_context="shoal part 1").digest(),
+        "links": 2,
+        "times": True,
+    }
+    root = manifests.decode_root(ShareId(share_id), body, ShareLimits())
+    manifest = manifests.decode(ShareId(share_id), root, parts)
+    assert [[link.kind, list(link.path), list(link.target)] for link in manifest.links] == by_hand[-2:]
 
 
 def test_every_changed_byte_is_noticed() -> None:

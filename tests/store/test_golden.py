@@ -8,12 +8,14 @@ import json
 import shutil
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from p2p.core.shares import manifest as manifests
+from p2p.core.shares.links import LINK, LinkEntry
 from p2p.core.shares.manifest import MAX_TIME_NS, MIN_TIME_NS, Entry, EntryKind, ShareLimits, TimedEntry
 from p2p.homes import DATABASE_FILE
 from p2p.ids import ShareId, to_text
@@ -24,7 +26,7 @@ from p2p.store.stamps import NOT_HELD, Stamp
 from tests.support.small_shares import CHUNK, file_entry, folder_entry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-MANIFEST, TIMED_MANIFEST = "manifest_1.json", "manifest_2.json"
+MANIFEST, TIMED_MANIFEST, LINKED_MANIFEST = "manifest_1.json", "manifest_2.json", "manifest_3.json"
 FIRST_SCHEMA, SCHEMA = "schema_1.db", "schema_6.db"
 
 ENTRIES: list[Entry] = [
@@ -39,6 +41,10 @@ TIMED_ENTRIES = [
     TimedEntry(entry.kind, entry.path, entry.size, entry.executable, entry.hashes, modified_ns=time)
     for entry, time in zip(ENTRIES, TIMES, strict=True)
 ]
+LINKS = [
+    LinkEntry(LINK, ("Bücher", "up"), ("..", "a.txt")),
+    LinkEntry(LINK, ("newest",), ("Bücher", "two chunks")),
+]
 FETCHED = ShareId(bytes(range(32)))
 STAMPS = [Stamp(11, CHUNK + 9, 1_700_000_000_123_456_789), Stamp(12, 13, 5), NOT_HELD, Stamp(2**63, 10, 2**64 - 1)]
 STAMPS.append(Stamp(14, 0, 6))
@@ -48,8 +54,13 @@ DURABLE, CHUNKS, SOURCES = 0b1011, 10, ["peer@[2001:db8::1]:4001"]
 
 def record(folder: Path) -> None:
     """Writes the files as today's code does."""
-    for name, entries in ((TIMED_MANIFEST, TIMED_ENTRIES), (MANIFEST, ENTRIES)):
-        root, parts = manifests.encode("golden", entries, single=False)
+    made: list[tuple[str, Sequence[Entry], list[LinkEntry]]] = [
+        (LINKED_MANIFEST, TIMED_ENTRIES, LINKS),
+        (TIMED_MANIFEST, TIMED_ENTRIES, []),
+        (MANIFEST, ENTRIES, []),
+    ]
+    for name, entries, links in made:
+        root, parts = manifests.encode("golden", entries, single=False, links=links)
         share_id = manifests.share_id_of(root)
         text = {"share_id": share_id.hex(), "root": root.hex(), "parts": [part.hex() for part in parts]}
         (folder / name).write_text(json.dumps(text, indent=1) + "\n")

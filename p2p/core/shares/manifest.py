@@ -5,7 +5,8 @@ are cut into parts of at most 256 KiB, even in the middle of an entry; the root 
 part. The share id is the hash of the root, so the root and each part can be verified separately, whoever sends it.
 
 Version 2 also has the modification time of each entry. It is written only if the entries have times, so that peers that
-read only version 1 can fetch all other shares.
+read only version 1 can fetch all other shares. Version 3 is written only for shares with symbolic links, which follow
+the entries of either kind: see `links`.
 
 In memory the entries stay as they are encoded (`encoded`), so that a manifest takes little more than its own bytes.
 
@@ -17,18 +18,21 @@ import struct
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
 from blake3 import blake3
 
+from p2p.core.shares import links as share_links
 from p2p.core.shares import names
 from p2p.core.shares.encoded import GAP_BYTES, Encoded
+from p2p.core.shares.links import MAX_LINKS, LinkEntry
 from p2p.errors import BadData, Unacceptable
 from p2p.ids import ID_BYTES, ChunkHash, FileId, H, ShareId
 from p2p.wire.messages import MAX_PART_BYTES, Number, ShortText
 
-VERSION, TIMED_VERSION = 1, 2
+VERSION, TIMED_VERSION, LINKED_VERSION = 1, 2, 3
 MIN_CHUNK_BYTES = 256 * 1024
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 MAX_CHUNKS_PER_FILE = 2000
@@ -81,7 +85,7 @@ class TimedEntry(Entry, frozen=True, gc=False, array_like=True, kw_only=True):
     modified_ns: Annotated[int, msgspec.Meta(ge=MIN_TIME_NS, le=MAX_TIME_NS)]
 
 
-class ManifestRoot(msgspec.Struct, frozen=True):
+class ManifestRoot(msgspec.Struct, frozen=True, omit_defaults=True):
     """The root of a manifest. `size` is the total size of the files, and `length` that of the encoded entries.
 
     Both are in bytes.
@@ -97,6 +101,15 @@ class ManifestRoot(msgspec.Struct, frozen=True):
     chunks: Number
     length: Number
     parts: bytes
+    links: Number = 0
+    """The number of links, which only version 3 has."""
+    times: bool = False
+    """Whether the entries of version 3 have modification times. Those of version 2 do, those of version 1 do not."""
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the entries have modification times, whatever the version."""
+        return self.version == TIMED_VERSION or self.times
 
     @property
     def part_count(self) -> int:
@@ -120,13 +133,22 @@ class Manifest(msgspec.Struct, frozen=True):
     share_id: ShareId
     root: ManifestRoot
     entries: Sequence[Entry]
+    links: tuple[LinkEntry, ...] = ()
+    """Symbolic links, which are neither files nor folders. All lead to entries of the same manifest."""
+
+
+class _Version(msgspec.Struct):
+    version: int
 
 
 _root_decoder = msgspec.msgpack.Decoder(ManifestRoot)
-_entry_decoders: dict[int, msgspec.msgpack.Decoder[Any]] = {
-    VERSION: msgspec.msgpack.Decoder(Entry),
-    TIMED_VERSION: msgspec.msgpack.Decoder(TimedEntry),
+_entry_decoders: dict[bool, msgspec.msgpack.Decoder[Any]] = {
+    False: msgspec.msgpack.Decoder(Entry),
+    True: msgspec.msgpack.Decoder(TimedEntry),
 }
+"""By whether the entries have times."""
+_version_decoder = msgspec.msgpack.Decoder(_Version)
+_link_decoder = msgspec.msgpack.Decoder(LinkEntry)
 
 
 def chunk_bytes(size: int) -> int:
@@ -157,8 +179,10 @@ def share_id_of(root: bytes) -> ShareId:
     return ShareId(blake3(root, derive_key_context="shoal manifest 1").digest())
 
 
-def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes, list[bytes]]:
-    """Makes the root and parts of a share with these entries, and sorts them. The caller has checked the names.
+def encode(
+    name: str, entries: Iterable[Entry], *, single: bool, links: Iterable[LinkEntry] = ()
+) -> tuple[bytes, list[bytes]]:
+    """Makes the root and parts of a share with these entries, and sorts them. The caller has checked names and links.
 
     Either all entries have times, or none.
     """
@@ -176,10 +200,17 @@ def encode(name: str, entries: Iterable[Entry], *, single: bool) -> tuple[bytes,
         timed += isinstance(entry, TimedEntry)
     if timed not in {0, files + folders}:
         raise ValueError("only some entries have times")
-    version = TIMED_VERSION if timed else VERSION
+    linked = 0
+    for link in sorted(links, key=lambda link: link.path):
+        body = encoder.encode(link)
+        stream += _LENGTH.pack(len(body))
+        stream += body
+        linked += 1
+    version = LINKED_VERSION if linked else TIMED_VERSION if timed else VERSION
     parts = [bytes(stream[at : at + MAX_PART_BYTES]) for at in range(0, len(stream), MAX_PART_BYTES)]
     hashes = b"".join(map(hash_part, parts))
-    root = ManifestRoot(version, name, single, files, folders, size, chunks, len(stream), hashes)
+    totals = files, folders, size, chunks, len(stream)
+    root = ManifestRoot(version, name, single, *totals, hashes, linked, bool(linked and timed))
     return encoder.encode(root), parts
 
 
@@ -194,14 +225,18 @@ def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> Manifest
         root = _root_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unacceptable(f"the share's manifest is broken: {error}") from None
-    if root.version not in _entry_decoders:
+    if not VERSION <= root.version <= LINKED_VERSION:
         raise Unacceptable(
-            f"the share's manifest has version {root.version}, this Shoal reads up to {TIMED_VERSION}: update Shoal"
+            f"the share's manifest has version {root.version}, this Shoal reads up to {LINKED_VERSION}: update Shoal"
         )
+    if (root.version == LINKED_VERSION) != bool(root.links) or (root.times and not root.links):
+        raise Unacceptable("the manifest's root does not agree with itself")
+    if root.links > MAX_LINKS:
+        raise Unacceptable(f"the share has {root.links:,} symbolic links, of which {MAX_LINKS:,} are possible")
     if reason := names.refusal(root.name):
         raise Unacceptable(f"the share's name {reason}")
     for setting, found, most in (
-        ("entries", root.files + root.folders, limits.entries),
+        ("entries", root.files + root.folders + root.links, limits.entries),
         ("manifest_bytes", root.length, limits.length),
         ("share_bytes", root.size, limits.size),
     ):
@@ -216,6 +251,11 @@ def decode_root(share_id: ShareId, body: bytes, limits: ShareLimits) -> Manifest
     if root.chunks * ID_BYTES > root.length or root.chunks > root.size:
         raise Unacceptable("the manifest's totals do not agree with each other")
     return root
+
+
+def has_links(root: bytes) -> bool:
+    """Whether an encoded root, which was checked before, is that of a share with links."""
+    return _version_decoder.decode(root).version == LINKED_VERSION
 
 
 def part_length(root: ManifestRoot, index: int) -> int:
@@ -245,10 +285,10 @@ def decode(
         end += len(part)
     del stream[end:]
     starts = array("Q")
-    decoder = _entry_decoders[root.version]
+    decoder = _entry_decoders[root.has_times]
     files = size = chunks = 0
     previous: names.Path = ()
-    for entry in _decode_entries(stream, starts, decoder):
+    for entry in _decode_entries(stream, starts, decoder, root.files + root.folders):
         path = entry.path
         # What is above a file was looked at with the file before it, if both are in one folder.
         checked = len(previous) - 1 if previous and path[: len(previous) - 1] == previous[:-1] else 0
@@ -267,25 +307,56 @@ def decode(
             chunks += entry.chunks
         elif entry.size or entry.hashes or entry.executable:
             raise BadData(f"the share gives a folder a file's properties: {path!r:.200}")
-        if files > root.files or len(starts) > root.files + root.folders:
+        if files > root.files:
             raise BadData("the share has more entries than its root says")
         if not len(starts) % PAUSE_ENTRIES:
             pause()
-    if (files, len(starts) - files, size, chunks) != (root.files, root.folders, root.size, root.chunks):
+    if (files, len(starts) - 1 - files, size, chunks) != (root.files, root.folders, root.size, root.chunks):
         raise BadData("the share's entries do not add up to its totals")
-    starts.append(len(stream) + GAP_BYTES)
+    links = tuple(_decode_links(stream, starts[-1] - GAP_BYTES, root.links))
     entries: Encoded[Entry] = Encoded(stream, starts, decoder)
     if root.single and (len(entries) != 1 or files != 1 or len(entries[0].path) != 1):
         raise BadData("the share says it is a single file but is not")
-    return Manifest(share_id, root, entries)
+    if links and root.single:
+        raise BadData("the share says it is a single file but is not")
+    if links and (wrong := share_links.fault(entries, links, pause)) is not None:
+        raise BadData(wrong)
+    return Manifest(share_id, root, entries, links)
 
 
 def _decode_entries(
-    stream: bytearray, starts: "array[int]", decoder: msgspec.msgpack.Decoder[Entry]
+    stream: bytearray, starts: "array[int]", decoder: msgspec.msgpack.Decoder[Entry], count: int
 ) -> Iterator[Entry]:
-    """Decodes the entries one by one, and adds where each starts."""
-    view = memoryview(stream)
-    at, end = 0, len(stream)
+    """Decodes `count` entries one by one, and adds where each starts; then where another would."""
+    end = 0
+    for at, body in islice(_bodies(stream, 0), count):
+        starts.append(at)
+        end = at + len(body)
+        try:
+            yield decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadData(f"the manifest has a broken entry: {error}") from None
+    starts.append(end + GAP_BYTES)
+
+
+def _decode_links(stream: bytearray, at: int, count: int) -> Iterator[LinkEntry]:
+    """Decodes what follows the entries: exactly so many links."""
+    found = 0
+    for _, body in _bodies(stream, at):
+        found += 1
+        if found > count:
+            raise BadData("the share has more entries than its root says")
+        try:
+            yield _link_decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadData(f"the manifest has a broken link: {error}") from None
+    if found != count:
+        raise BadData("the share's links do not add up to its total")
+
+
+def _bodies(stream: bytearray, at: int) -> Iterator[tuple[int, memoryview]]:
+    """The encoded entries from a place on, each with where it starts."""
+    view, end = memoryview(stream), len(stream)
     while at < end:
         if at + GAP_BYTES > end:
             raise BadData("the manifest ends within an entry")
@@ -293,9 +364,5 @@ def _decode_entries(
         at += GAP_BYTES
         if at + length > end:
             raise BadData("the manifest ends within an entry")
-        starts.append(at)
-        try:
-            yield decoder.decode(view[at : at + length])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadData(f"the manifest has a broken entry: {error}") from None
+        yield at, view[at : at + length]
         at += length

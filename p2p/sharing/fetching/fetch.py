@@ -161,6 +161,8 @@ class _Fetch:
                 if self._earlier is not None:
                     await reuse.from_earlier(self._deps, self._earlier, target, self._progress)
                 async with supply.filling(target) as filled:
+                    if (left_out := await self._deps.disk.run(target.make_links)) and not self._options.select:
+                        self._progress.note(f"symbolic links that are not made here: {left_out:,}")
                     await self._keep(target, filled.swarm)
                 return self._result(target, filled)
             finally:

@@ -114,6 +114,12 @@ def _remove(root: int, paths: LocalPaths, finished: bool, check: Callable[[], No
                 if same:
                     os.unlink(paths.name(entry), dir_fd=folder)
                 files, changed = files + same, changed + (not same)
+    for link in layout.manifest.links if finished else ():
+        path = paths.below(link.path)
+        with suppress(OSError), posix.existing(root, path[:-1]) as folder:
+            emptied.add(path[:-1])
+            os.readlink(path[-1], dir_fd=folder)  # fails for whatever else is there
+            os.unlink(path[-1], dir_fd=folder)
     with_those_above = {path[:depth] for path in emptied for depth in range(1, len(path) + 1)}
     for path in sorted(with_those_above, key=len, reverse=True):
         with suppress(OSError), posix.existing(root, path[:-1]) as folder:

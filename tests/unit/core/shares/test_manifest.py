@@ -357,6 +357,10 @@ def test_reading_ends_with_the_first_entry_too_many() -> None:
     [
         {"version": 0},
         {"version": 3},
+        {"version": 4},
+        {"links": 1},
+        {"version": 3, "links": 20_001},
+        {"times": True},
         {"version": 2**63},
         {"name": "x" * 256},
         {"name": b"share"},
@@ -385,7 +389,7 @@ def test_roots_that_are_wrong_or_too_large(changed: dict[str, Any]) -> None:
 
 def test_a_later_version_is_told_to_update() -> None:
     with pytest.raises(BadData, match="update Shoal"):
-        read(root_of(b"", version=3), b"")
+        read(root_of(b"", version=4), b"")
 
 
 def test_a_share_may_be_as_large_as_the_limits() -> None:
