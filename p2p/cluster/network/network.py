@@ -84,6 +84,7 @@ class Network:
         self._dialling: dict[int, trio.CancelScope] = {}
         self._met = trio.Event()
         self._is_over = False
+        self._held_up_s = 0.0
 
     @property
     def ends_connections(self) -> bool:
@@ -158,7 +159,7 @@ class Network:
         """Carries packets of a member over a connection, until it ends or another takes its place. Raises PeerError."""
         if not self.members.admits(index, epoch):
             raise PeerGone("it was given up")
-        await self._tell(self.members.begin(index, epoch, trio.current_time()))
+        await self._tell(self.members.begin(index, epoch, self._clock()))
         self._cut(index)
         line = self._switch.open(index)
         link = self._links[index] = self._by_line[line] = Link(index, connection, line)
@@ -209,8 +210,12 @@ class Network:
 
     async def _watch(self) -> None:
         while True:
-            await trio.sleep(TICK_S)
-            now = trio.current_time()
+            due = trio.current_time() + TICK_S
+            await trio.sleep_until(due)
+            late_s = trio.current_time() - due
+            if late_s > TICK_S:
+                self._held_up_s += late_s
+            now = self._clock()
             for link in list(self._links.values()):
                 if link.has_spoken():
                     await self._tell(self.members.heard(link.index, now))
@@ -259,6 +264,10 @@ class Network:
         finally:
             if connection is not None:
                 connection.close()
+
+    def _clock(self) -> float:
+        """The time, without that in which this process was stopped or starved: others were not silent in it."""
+        return trio.current_time() - self._held_up_s
 
     def _greeting(self) -> Packets:
         return Packets(cluster=self.own.cluster, index=self.own.index, epoch=self.own.epoch)

@@ -1,5 +1,6 @@
 """Members that fall silent, come back in time, or come back too late: what programs in the sandboxes see of it."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -153,6 +154,22 @@ async def test_a_member_that_was_given_up_begins_again_in_a_later_epoch(
             await network.complete()
             assert (zero.network.members.standing(1), zero.network.members.epoch(1)) == (Standing.HERE, 1)
             assert await another.python(PING, "10.77.0.1") == "0"
+
+
+async def test_time_in_which_this_peer_was_stopped_is_no_silence_of_others(
+    quick: None, two: tuple[list[Box], list[Member]]
+) -> None:
+    (box, _), joined = two
+    stop(1.5)
+    for _ in range(4):  # ticks
+        await trio.sleep(network.TICK_S)
+    assert await box.python(PING, "10.77.0.2") == "0"
+    assert [member.network.changes.count for member in joined] == [1, 1]
+
+
+def stop(seconds: float) -> None:
+    """Keeps the whole process from doing anything."""
+    time.sleep(seconds)
 
 
 async def test_packets_go_on_without_the_helper(two: tuple[list[Box], list[Member]]) -> None:
