@@ -2,7 +2,7 @@
 
 import trio
 
-from p2p.cluster.network.tun import Tun
+from p2p.cluster.network.tun import TURN_PACKETS, Tun
 from p2p.concurrency.throttle import Throttle
 from p2p.core.cluster.backlog import Backlog
 from p2p.core.cluster.batches import packed, unpacked
@@ -67,6 +67,7 @@ class Link:
         connection, index = self.connection, self.index
         pace = Pace(connection)
         buffer = memoryview(bytearray(0))
+        handled = 0
         while True:
             message = await connection.receive()
             if isinstance(message, StillThere):
@@ -81,6 +82,9 @@ class Link:
             for packet in unpacked(body):
                 if switch.takes(index, packet):
                     tun.write(packet)
+                handled += 1
+                if handled % TURN_PACKETS == 0:
+                    await trio.lowlevel.checkpoint()
             await download.spend(message.size)
 
     async def _say_words(self) -> None:

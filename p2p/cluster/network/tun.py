@@ -10,7 +10,7 @@ from p2p.core.cluster.packets import MAX_PACKET_BYTES, Packet
 from p2p.errors import SandboxFailed
 
 TURN_PACKETS = 32
-"""How many packets are read before other tasks have their turns."""
+"""How many packets are handled before other tasks have their turns."""
 
 
 class Tun:

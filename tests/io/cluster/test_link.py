@@ -141,6 +141,20 @@ async def test_what_waits_while_nothing_can_be_sent_is_bounded_and_young(
         assert end.link.line.dropped > 150
 
 
+async def test_a_flood_of_small_packets_leaves_others_their_turns(
+    devices: tuple[socket.socket, socket.socket],
+) -> None:
+    one, other = connections()
+    turns, number = 0, 3000
+    async with running(end := End(0, one, devices[0])):
+        await other.send_data(0, 0, tcp_packet(1, 0) * number)
+        await other.flush()
+        while end.tun.packets_in + end.tun.refused < number:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+    assert turns > number / TURN_PACKETS
+
+
 async def test_a_device_gives_others_their_turns(devices: tuple[socket.socket, socket.socket]) -> None:
     tun = Tun(devices[0].fileno())
     for number in range(TURN_PACKETS + 2):
