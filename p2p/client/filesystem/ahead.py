@@ -41,6 +41,9 @@ class _Folder:
         self.rows = rows
         self.places = {row["name"]: place for place, row in enumerate(rows)}
         self.last = -1
+        """The place of the last file that was read, or read ahead."""
+        self.aside = len(rows)
+        """The place of the last file that did not follow."""
         self.count = 1
 
 
@@ -85,11 +88,14 @@ class ReadAhead:
             if len(self._folders) > MAX_FOLDERS:
                 del self._folders[next(iter(self._folders))]
         place = known.places.get(path)
-        if place is None or abs(place - known.last) > NEAR:
-            known.last, known.count = -1 if place is None else place, 1
+        if place is None:
             return []
-        if place <= known.last:  # another thread was quicker
-            return []
+        if not known.last < place <= known.last + NEAR:
+            # Another thread was quicker, or somebody reads elsewhere: then the next file shows that.
+            if not known.aside < place <= known.aside + NEAR:
+                known.aside = place
+                return []
+            known.last, known.count, known.aside = place - 1, 1, len(rows)
         found, size = [], 0
         for row in islice(rows, place, place + known.count):
             size += row["size"]

@@ -70,6 +70,15 @@ def test_files_that_are_read_in_no_order_come_alone() -> None:
     assert not peer.asked
 
 
+def test_who_reads_elsewhere_in_order_reads_together_there() -> None:
+    peer = Peer(f=[100] * 2000)
+    for first in (0, 1000, 200):
+        alone = [place for place in range(first, first + 300) if peer.read("f", place) is None]
+        assert len(alone) <= 2
+    for place in (1900, 1700, 1901, 1701):  # by turns, it is no order
+        assert peer.read("f", place) is None
+
+
 def test_the_same_file_is_read_again_alone() -> None:
     peer = Peer(f=[100] * 50)
     for place in range(20):
@@ -91,7 +100,7 @@ def test_many_threads_read_a_folder_together(threads: int) -> None:
 
     with ThreadPoolExecutor(threads) as pool:
         alone = sum(pool.map(lambda _: work(), range(threads)))
-    assert alone + len(peer.asked) < 200
+    assert alone + len(peer.asked) < 100
 
 
 def refused(_: bytes) -> bytes:
