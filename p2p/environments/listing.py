@@ -36,14 +36,20 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Listing:
-    """The files of a pack by their places in it, made of one tree after the other."""
+    """The files of a pack by their places in it, made of one tree after the other.
+
+    A link that leads to something else in the same tree is kept; where it leads elsewhere, what is there is copied.
+    """
 
     def __init__(self, tops: Sequence[str], include: Sequence[str], check: Callable[[], None]) -> None:
         self._tops = tops
         self._include = include
         self._check = check
         self.items: dict[str, Item] = {}
+        self.links: dict[str, str] = {}
+        """The texts of links, by their places."""
         self.left_out: dict[str, str] = {}
+        self._found_links: list[tuple[str, Tree, tuple[str, ...]]] = []
         self._doubtful: dict[str, str] = {}
 
     def add_tree(self, tree: Tree) -> None:
@@ -58,7 +64,8 @@ class Listing:
         self._take(source, path, where, os.path.basename(path))
 
     def finish(self) -> None:
-        """Sorts what was found. Raises ConfigError for files that look like secrets."""
+        """Sorts what was found, once all links are known. Raises ConfigError for files that look like secrets."""
+        self._settle_links()
         if self._doubtful:
             lines = [f"  {path}: {why}" for path, why in sorted(self._doubtful.items())[:MAX_NAMED]]
             if len(self._doubtful) > MAX_NAMED:
@@ -69,12 +76,14 @@ class Listing:
                 + "\nMove them away, or say by --include NAME that they may go along."
             )
         self.items = dict(sorted(self.items.items()))
+        self.links = dict(sorted(self.links.items()))
 
     def key(self, more: Iterable[object]) -> str:
         """A digest of what was found, and of `more`: the same as long as nobody changes a file."""
         digest = hashlib.sha256(repr(list(more)).encode())
         for where, item in self.items.items():
             digest.update(repr((where, item)).encode("utf-8", "surrogateescape"))
+        digest.update(repr(list(self.links.items())).encode("utf-8", "surrogateescape"))
         digest.update(repr(sorted(self.left_out.items())).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -91,28 +100,57 @@ class Listing:
                 entry.path in tree.without
             ):
                 continue
-            if entry.is_dir():
-                self._folder(entry, tree, above)
-                continue
-            where = trees.place(entry.path, self._tops)
-            if where is not None and where not in self.items:
-                self._take(entry.path, entry.path, where, entry.name)
+            if entry.is_symlink():
+                self._found_links.append((entry.path, tree, above))
+            else:
+                self._add(entry.path, tree, above)
 
-    def _folder(self, entry: "os.DirEntry[str]", tree: Tree, above: tuple[str, ...]) -> None:
-        if entry.name == "__pycache__":
+    def _add(self, path: str, tree: Tree, above: tuple[str, ...]) -> None:
+        """Adds a file or folder, or what a link leads to."""
+        name, where = os.path.basename(path), trees.place(path, self._tops)
+        if not os.path.isdir(path):
+            if where is not None and where not in self.items:
+                self._take(path, path, where, name)
             return
-        if entry.name in omissions.FOLDERS and not omissions.is_included(entry.path, self._include):
-            self.left_out[entry.path] = "such folders hold secrets, or a history"
+        if name == "__pycache__":
             return
-        real = above[-1] + "/" + entry.name
-        if entry.is_symlink():
-            real = os.path.realpath(entry.path)
-            if real in above:
-                self.left_out[entry.path] = "a link to a folder that it lies in"
-                return
-            if entry.name == "lib64" and real == os.path.join(above[-1], "lib"):
-                return
-        self._walk(entry.path, tree, (*above, real))
+        if name in omissions.FOLDERS and not omissions.is_included(path, self._include):
+            self.left_out[path] = "such folders hold secrets, or a history"
+            return
+        real = os.path.realpath(path) if os.path.islink(path) else f"{above[-1]}/{name}"
+        if real in above:
+            self.left_out[path] = "a link to a folder that it lies in"
+            return
+        self._walk(path, tree, (*above, real))
+
+    def _settle_links(self) -> None:
+        """Decides which links are kept, and copies what the others lead to, in which more may be found."""
+        while self._found_links:
+            found, self._found_links = self._found_links, []
+            folders = {where[:at] for where in self.items for at, one in enumerate(where) if one == "/"}
+            waiting = {where: path for path, *_ in found if (where := trees.place(path, self._tops)) is not None}
+            texts = {where: text for where, path in waiting.items() if (text := self._text(where, path)) is not None}
+            while True:  # a link to a link that is not kept is not kept either
+                there = self.items.keys() | folders | self.links.keys() | texts.keys()
+                lost = [where for where, text in texts.items() if _leads_to(where, text) not in there]
+                if not lost:
+                    break
+                for where in lost:
+                    del texts[where]
+            self.links |= {where: text for where, text in texts.items() if where not in self.items}
+            for path, tree, above in found:
+                if trees.place(path, self._tops) not in texts:
+                    self._add(path, tree, above)
+
+    def _text(self, where: str, path: str) -> str | None:
+        """What a link at this place says in the pack; None if it leads to another tree, to nothing or around itself."""
+        leads_to = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+        inside = trees.place(leads_to, self._tops)
+        if inside is None or trees.top_of(inside) != trees.top_of(where) or not os.path.exists(path):
+            return None
+        if trees.is_in(where, inside):
+            return None
+        return os.path.relpath(inside, os.path.dirname(where))
 
     def _take(self, source: str, path: str, where: str, name: str) -> None:
         try:
@@ -121,6 +159,7 @@ class Listing:
             self.left_out[path] = "a link that leads nowhere" if os.path.islink(source) else f"{error.strerror}"
             return
         included = omissions.is_included(path, self._include)
+        real = os.path.realpath(source) if os.path.islink(source) else source
         if not stat.S_ISREG(status.st_mode):
             self.left_out[path] = "no regular file"
             return
@@ -130,7 +169,9 @@ class Listing:
             self.left_out[path] = f"its name {why}"
             return
         if not included:
-            verdict, why = omissions.of_name(name)
+            verdict, why = max((omissions.of_name(name), omissions.of_name(os.path.basename(real))), key=_severity)
+            if omissions.FOLDERS & set(os.path.dirname(real).split("/")):
+                verdict, why = Verdict.LEFT_OUT, "it leads to a folder of secrets, or a history"
             if verdict is Verdict.LEFT_OUT or (omissions.may_be_key(name) and _holds_key(source)):
                 self.left_out[path] = why or "it holds a private key"
                 return
@@ -140,6 +181,14 @@ class Listing:
         told = name if not included and omissions.has_urls(name, os.path.basename(os.path.dirname(path))) else ""
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
         self.items[where] = Item(source, bool(status.st_mode & stat.S_IXUSR), stamp, told)
+
+
+def _severity(found: tuple[Verdict, str]) -> int:
+    return (Verdict.TAKEN, Verdict.DOUBTFUL, Verdict.LEFT_OUT).index(found[0])
+
+
+def _leads_to(where: str, text: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(where), text))
 
 
 def _holds_key(path: str) -> bool:

@@ -22,7 +22,7 @@ from p2p.environments.listing import LeftOut, Listing
 from p2p.environments.trees import ROOT, TREES, Tree
 from p2p.errors import StorageError
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever the same files would be packed otherwise."""
 _LIBRARIES = "/usr/lib/shoal-more"
 """Where libraries go that lie outside of all folders of the environment and of /usr."""
@@ -118,6 +118,9 @@ def _fill(planned: Plan, folder: Path, check: Check) -> Packed:
         if (folder / TREES / str(number)).is_dir():
             compile_modules(found.base_executable, folder / TREES / str(number), top)
     compile_modules(found.base_executable, folder / ROOT, "/")
+    for where, text in listing.links.items():  # only now: what compiles modules follows them
+        (folder / where).parent.mkdir(parents=True, exist_ok=True)
+        (folder / where).symlink_to(text)
     binds = tuple(
         TreeBind(f"{TREES}/{number}", top)
         for number, top in enumerate(planned.tops)
@@ -136,7 +139,8 @@ def _fill(planned: Plan, folder: Path, check: Check) -> Packed:
         packages=tuple(Package(*one) for one in sorted({(one.name, one.version) for one in found.packages})),
     )
     private.write(folder / description.FILE, description.encode(told))
-    sizes = [os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(folder) for name in names]
+    found_files = (os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+    sizes = [os.lstat(path).st_size for path in found_files if not os.path.islink(path)]
     return Packed(told, len(sizes), sum(sizes), dict(sorted(added.items())), linked.missing)
 
 

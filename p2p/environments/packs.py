@@ -90,9 +90,12 @@ class Packs:
                 exclude=(),
                 need_all=True,
                 times=False,
+                links=True,
                 own=True,
                 restricted=True,
             )
+            for path, why in shared.skipped:
+                raise StorageError(f"The environment cannot be shared whole: {path}: {why}.")
             record = msgspec.structs.replace(record, share=shared.share_id.hex())
             await self._disk.run(_write, where / _RECORD, record)
         seconds = trio.current_time() - started

@@ -105,6 +105,11 @@ def place(path: str, among: Sequence[str]) -> str | None:
     return None
 
 
+def top_of(place: str) -> str:
+    """The folder of a pack that is bound as a whole, for a place in it."""
+    return ROOT if place.startswith(f"{ROOT}/") else "/".join(place.split("/")[:2])
+
+
 def _listed(folder: str) -> list[str]:
     try:
         return [f"{folder}/{name}" for name in os.listdir(folder)]

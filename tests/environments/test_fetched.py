@@ -20,6 +20,7 @@ from tests.support.constants import Shorten
 from tests.support.world import World, hint_of
 
 PATIENCE_S = 60
+LINKS = {"trees/0/lib64": "lib", "trees/0/bin/python": "python3"}
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def packed(tmp_path: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     (folder / "trees/0/bin/python3").chmod(0o700)
+    for name, target in LINKS.items():
+        (folder / name).symlink_to(target)
     binds = (TreeBind("trees/0", "/opt/venv"),)
     told = Description("/opt/venv/bin/python3", binds, "root", {"PATH": "/usr/bin"}, machine.arch(), "", ())
     (folder / description.FILE).write_bytes(description.encode(told))
@@ -56,7 +59,7 @@ def packed(tmp_path: Path) -> Path:
 async def shared(owner: Node, packed: Path) -> Shared:
     """The packed environment, as one that all may read who ask."""
     owner.readers.allows = lambda share, peer: True
-    return await owner.sharing.share([packed], "an environment", Progress(), unlisted=True, restricted=True)
+    return await owner.sharing.share([packed], "an environment", Progress(), unlisted=True, restricted=True, links=True)
 
 
 async def fetched(member: Node, share: ShareId, owner: PeerHint) -> tuple[Path, int]:
@@ -69,6 +72,10 @@ async def fetched(member: Node, share: ShareId, owner: PeerHint) -> tuple[Path, 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def links(folder: Path) -> dict[str, str]:
+    return {str(one.relative_to(folder)): os.readlink(one) for one in folder.rglob("*") if one.is_symlink()}
 
 
 def damage_content(top: Path) -> None:
@@ -98,7 +105,8 @@ async def test_it_is_fetched_once_and_nobody_may_write_to_it(
     top, came = await fetched(member, shared.share_id, hint_of(owner))
     assert came > 0
     assert files(top) == files(packed)
-    modes = {path.lstat().st_mode & 0o777 for path in top.rglob("*")}
+    assert links(top) == LINKS
+    modes = {path.lstat().st_mode & 0o777 for path in top.rglob("*") if not path.is_symlink()}
     assert modes == ({0o444, 0o555} if os.geteuid() == 0 else {0o400, 0o500})
     assert member.readers.is_restricted(shared.share_id)
     assert await fetched(member, shared.share_id, hint_of(owner)) == (top, 0)
@@ -113,7 +121,7 @@ async def test_what_is_not_as_it_was_sent_is_fetched_again(
     again, came = await fetched(member, shared.share_id, hint_of(owner))
     assert (again, came > 0) == (top, True)
     assert files(top) == files(packed)
-    assert not any(path.is_symlink() for path in top.rglob("*"))
+    assert links(top) == LINKS
 
 
 async def test_what_was_put_there_is_removed_and_what_was_touched_is_read(
@@ -127,8 +135,13 @@ async def test_what_was_put_there_is_removed_and_what_was_touched_is_read(
         (folder / "more" / "evil.so").touch()
         (folder / "link").symlink_to("/")
     os.utime(next(top.rglob("thing/token.py")))
+    for where, name in (("trees/0", "lib64"), ("trees/0/bin", "python")):
+        (top / where).chmod(0o700)
+        (top / where / name).unlink()
+    (top / "trees/0/lib64").symlink_to("/etc")
     assert await fetched(member, shared.share_id, hint_of(owner)) == (top, 0)
     assert files(top) == files(packed)
+    assert links(top) == LINKS
     assert {path.name for path in top.iterdir()} == {"environment.json", "root", "trees"}
 
 
