@@ -130,6 +130,7 @@ class _Lent:
                 except PeerGone as error:
                     allocation.end(f"the owner is gone: {error}")
                 except PeerError as error:
+                    allocation.end(f"the owner broke the protocol: {error}")
                     failure = error
                 nursery.cancel_scope.cancel()
         allocation.end("the owner no longer needs it")

@@ -1,6 +1,8 @@
 """Dask on two peers that lend to a third: from the terminal, with a member killed."""
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from tests.support.clusters.engines import environment
 from tests.support.clusters.native import UIDS, needs_bubblewrap
-from tests.support.processes import Node, Peer, until
+from tests.support.processes import PATIENCE_S, Node, Peer, until
 
 pytestmark = needs_bubblewrap
 
@@ -32,6 +34,27 @@ with Client() as client:
     futures[0].result()
     print("begun", flush=True)
     print("sum", sum(client.gather(futures)))
+"""
+
+PROGRAM = """
+import sys
+import urllib.request
+from distributed import Client
+from p2p import DaskCluster
+home, env, *peers = sys.argv[1:]
+with DaskCluster(members=1, home=home, env=env, peers=peers, memory="512MiB") as cluster, Client(cluster) as client:
+    print("sum", sum(client.gather(client.map(lambda number: number**2, range(10)))))
+    print("dashboard", urllib.request.urlopen(cluster.dashboard_link).status)
+    cluster.scale(2)
+    client.wait_for_workers(2, timeout=60)
+    with DaskCluster.from_name(cluster.name, home=home) as same:
+        print("workers", len(same.workers), "Workers" in same._repr_html_())
+    print("still", len(client.scheduler_info()["workers"]))
+    cluster.adapt(minimum=0, maximum=2, interval="200ms", wait_count=2)
+    while cluster.workers:
+        client.run_on_scheduler(lambda: None)
+    print("again", client.submit(lambda: 7).result(timeout=60))
+print("closed")
 """
 
 
@@ -56,10 +79,11 @@ def venv() -> Iterator[Path]:
         yield made
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, venv: Path) -> Iterator[Fleet]:
-    """Three nodes; the owner and the members have listed each other."""
-    peers = [Peer(tmp_path / name) for name in ("owner", "first", "second")]
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, venv: Path) -> Iterator[Fleet]:
+    """Three nodes; the owner and the members have listed each other. The environment is packed once for all tests."""
+    folder = tmp_path_factory.mktemp("fleet")
+    peers = [Peer(folder / name) for name in ("owner", "first", "second")]
     with ExitStack() as stack:
         for peer in peers:
             peer.home.mkdir(mode=0o700)
@@ -83,7 +107,25 @@ def processes_of_members() -> list[str]:
     return found
 
 
+def test_a_program_makes_a_cluster_of_its_own(fleet: Fleet) -> None:
+    peers = [f"{node.peer}@{node.address}" for node in fleet.members]
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(fleet.owner.home), str(fleet.venv), *peers]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    said = ["sum 285", "dashboard 200", "workers 2 True", "still 2", "again 7", "closed"]
+    assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
+    assert fleet.list()["clusters"] == []
+
+
+def test_who_does_not_lend_is_named_with_the_reason(fleet: Fleet) -> None:
+    owner, stranger = fleet.owner, fleet.members[0]
+    start = ("cluster", "start", "dask", "--env", fleet.venv, "--wait", "2", "--memory", "900TiB")
+    outcome = owner.run(*start, "--peer", f"{stranger.peer}@{stranger.address}", code=3)
+    assert stranger.peer[:8] in outcome.err
+    assert "900 TiB" in outcome.err
+
+
 def test_a_cluster_of_dask_survives_the_loss_of_a_member_and_leaves_nothing(fleet: Fleet) -> None:
+    # The last, since it kills a node.
     owner = fleet.owner
     named = [word for node in fleet.members for word in ("--peer", f"{node.peer}@{node.address}")]
     start = ("cluster", "start", "dask", "--members", "2", "--env", fleet.venv, "--memory", "512MiB")
@@ -104,11 +146,3 @@ def test_a_cluster_of_dask_survives_the_loss_of_a_member_and_leaves_nothing(flee
     assert fleet.list()["clusters"] == []
     assert not list((owner.home / "clusters").iterdir())
     until(lambda: not processes_of_members(), "the sandboxes to be gone")
-
-
-def test_who_does_not_lend_is_named_with_the_reason(fleet: Fleet) -> None:
-    owner, stranger = fleet.owner, fleet.members[0]
-    start = ("cluster", "start", "dask", "--env", fleet.venv, "--wait", "2", "--memory", "900TiB")
-    outcome = owner.run(*start, "--peer", f"{stranger.peer}@{stranger.address}", code=3)
-    assert stranger.peer[:8] in outcome.err
-    assert "900 TiB" in outcome.err

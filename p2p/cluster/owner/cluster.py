@@ -31,6 +31,7 @@ from p2p.cluster.owner.recruiting import Recruiting
 from p2p.cluster.owner.seats import SEAT, LentSeat, OwnSeat, Seat
 from p2p.cluster.spec import ClusterSpec
 from p2p.concurrency.walls import Wall
+from p2p.core.cluster.allocations import State
 from p2p.core.cluster.membership import Standing
 from p2p.core.ledger import Room
 from p2p.environments.environments import Own
@@ -369,9 +370,10 @@ class Cluster:
         nursery.start_soon(self._welcome, seat)
 
     async def _rename(self, named: tuple[wire.ClusterMember, ...]) -> None:
-        """Tells the members who they all are now."""
+        """Tells the members who they all are now. One that has not been granted its place is told with that."""
         for seat in list(self._seats.values()):
-            await seat.rename(named)
+            if seat.state != State.OFFERED.value:
+                await seat.rename(named)
 
     async def _welcome(self, seat: LentSeat) -> None:
         while not seat.ready.is_set():
