@@ -6,6 +6,7 @@ more count while a process has them open.
 """
 
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -97,8 +98,9 @@ def _entries(top: str) -> Iterator[tuple[int, int]]:
                 continue
             with suppress(OSError):  # removed meanwhile
                 status = entry.stat(follow_symlinks=False)
-                yield status.st_blocks * _BLOCK // max(1, status.st_nlink), len(stack)
-                if entry.is_dir(follow_symlinks=False) and len(stack) <= MAX_DEPTH:
+                is_folder = stat.S_ISDIR(status.st_mode)
+                yield status.st_blocks * _BLOCK // (1 if is_folder else max(1, status.st_nlink)), len(stack)
+                if is_folder and len(stack) <= MAX_DEPTH:
                     stack.append(_opened(entry.name, stack[-1]))
                     iterators.append(os.scandir(stack[-1]))
     finally:

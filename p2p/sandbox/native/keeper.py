@@ -51,6 +51,8 @@ class Keeper:
         """bubblewrap's own process, outside the sandbox."""
         self._first = 0
         """The first process inside."""
+        self._first_process = 0
+        """A descriptor of it, which never means a later process of that number."""
         self._group: Group | None = None
         self._heard = bytearray()
         self._made = False
@@ -79,6 +81,7 @@ class Keeper:
         if not words:
             return "bubblewrap gave up"
         self._first = json.loads(words)["child-pid"]
+        self._first_process = os.pidfd_open(self._first)
         wrapper = os.pidfd_open(self._wrapper)
         if not self._await_walls(wrapper):
             return "bubblewrap gave up"
@@ -86,7 +89,7 @@ class Keeper:
         sized = os.stat(home).st_dev != os.stat(self._settings["folder"]).st_dev
         watch = Watch(self._first, self._settings, self._settings["in_memory"], self._group, sized=sized)
         self._as_user(self._limit_processes)
-        self._say(pid=self._first, sized=sized, grouped=self._group is not None)
+        self.say(pid=self._first, sized=sized, grouped=self._group is not None)
         return self._keep(watch, wrapper, block)
 
     def _become_sandbox(self, info: int, block: int) -> NoReturn:
@@ -188,7 +191,7 @@ class Keeper:
                         os.write(block, b"\0")
                     case "lower":
                         self._as_user(self._lower)
-                        self._say(lowered=True)
+                        self.say(lowered=True)
                     case _:
                         return ""
             if wrapper in ready:
@@ -199,17 +202,20 @@ class Keeper:
             if reason := watch.look():
                 return reason
             if ticks % _TELL_TICKS == 1:
-                self._say(use=watch.use)
+                self.say(use=watch.use)
 
-    def close(self) -> None:
-        """Ends all processes of the sandbox and waits for them; then removes its files."""
+    def end(self) -> None:
+        """Ends all processes of the sandbox, and waits for them."""
         with suppress(ProcessLookupError):
-            if self._first:
-                os.kill(self._first, signal.SIGKILL)  # its parent has not reaped it as long as that lives
+            if self._first_process:
+                signal.pidfd_send_signal(self._first_process, signal.SIGKILL)
         if self._wrapper:
             self._reap()
         if self._group:
             self._group.close()
+
+    def clean(self) -> None:
+        """Removes the files of the sandbox."""
         if self._made:
             remove(self._settings["home"], os.path.join(self._settings["folder"], staging.IMAGE))
 
@@ -226,7 +232,7 @@ class Keeper:
         """The next line that the peer says; empty if it is gone."""
         return read_line(self._peer, self._heard)
 
-    def _say(self, **message: Any) -> None:
+    def say(self, **message: Any) -> None:
         with suppress(OSError):
             self._peer.sendall(json.dumps(message).encode() + b"\n")
 
@@ -268,6 +274,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         reason = f"its keeper failed: {error}"
     finally:
-        keeper.close()
-    keeper._say(ended=reason)
+        keeper.end()
+    keeper.say(ended=reason)
+    keeper.clean()
     sys.exit(0)

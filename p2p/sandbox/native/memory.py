@@ -2,6 +2,9 @@
 
 What is quickly read is too high: pages that a fork shares count twice, and so does what several processes map of a file
 in memory. Only if that is over the limit, the processes' shares are added up, which takes the kernel longer.
+
+What the kernel keeps for a process besides its pages and their tables, such as what waits in sockets, only control
+groups count. Where there are none, a sandbox that takes such memory ends once this machine has hardly any left.
 """
 
 import os
@@ -13,6 +16,8 @@ from p2p.sandbox.native.processes import Processes
 _RESERVE_BYTES = 64 << 20
 _RESERVE_SHARE = 64
 _KIBIBYTE = 1024
+_FILE_BYTES = 2048
+"""What the kernel keeps of a file in memory besides what is in it, at most."""
 
 
 class Memory:
@@ -29,13 +34,14 @@ class Memory:
     def look(self) -> str:
         """Why the sandbox has to end, if it has to."""
         files = sum(map(_used, self._folders))
-        own = shared = 0
+        own = shared = tables = 0
         for _, text in self._processes.read("status"):
             own += _number(text, b"\nRssAnon:") + _number(text, b"\nVmSwap:")
+            tables += _number(text, b"\nVmPTE:")
             shared += _number(text, b"\nRssShmem:")
-        self.used = files + own
-        if files + own + shared > self._limit:
-            self.used = self._exactly(files)
+        self.used = files + own + tables
+        if self.used + shared > self._limit:
+            self.used = self._exactly(files) + tables
         if self.used > self._limit:
             return f"it used {self.used >> 20} MiB of memory, and may use {self._limit >> 20}"
         return ""
@@ -58,7 +64,7 @@ def is_short() -> bool:
 
 def _used(folder: int) -> int:
     there = os.fstatvfs(folder)
-    return (there.f_blocks - there.f_bfree) * there.f_frsize
+    return (there.f_blocks - there.f_bfree) * there.f_frsize + (there.f_files - there.f_ffree) * _FILE_BYTES
 
 
 def _number(text: bytes, label: bytes) -> int:

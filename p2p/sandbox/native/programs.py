@@ -19,6 +19,7 @@ from p2p.sandbox.native.spec import Account
 
 _ORDER_BYTES = 1 << 17
 _ANSWER_BYTES = 1 << 14
+_START_S = 60.0
 _TEXT = 500
 _PAUSE_S = 0.001
 """Between messages: an agent that says more than a thousand a second waits."""
@@ -57,7 +58,7 @@ class Process:
     async def signal(self, number: int) -> None:
         """Signals the program and what it has started, unless that left its process group. Does nothing at the end."""
         if not self._over.is_set():
-            with suppress(SandboxFailed):  # the sandbox is ending, and this with it
+            with suppress(SandboxFailed), trio.move_on_after(_START_S):  # the sandbox is ending, and this with it
                 await self._programs.order({"signal": self.number, "number": int(number)})
 
     def end(self, code: int | None = None) -> None:
@@ -111,7 +112,10 @@ class Programs:
             await self.order({"start": process.number, "argv": list(argv), "variables": dict(variables)}, write)
             os.close(write)
             write = -1
-            await process.begun.wait()
+            with trio.move_on_after(_START_S):
+                await process.begun.wait()
+            if not process.begun.is_set():
+                process.failure = "the agent does not answer"
         except BaseException:
             self._processes.pop(process.number, None)
             raise

@@ -97,6 +97,13 @@ class NativeSandbox:
         if not self.pid or self.ended.is_set():
             raise SandboxFailed(f"The sandbox cannot be made: {await self._why()}.")
 
+    async def converse(self) -> None:
+        """Hears from the agent until that is gone; ends the sandbox of one that breaks the rules."""
+        await self._programs.run()
+        if self._programs.failure:
+            self.reason = self._programs.failure
+            await self._tell(b"end\n")
+
     async def listen(self) -> None:
         """Hears from the keeper until that has ended, even if all else is cancelled: `close` waits for it."""
         heard = bytearray()
@@ -147,7 +154,8 @@ class NativeSandbox:
         if told.use is not None:
             self.use = told.use
         if told.ended is not None:
-            self.reason, self._is_over = told.ended, True
+            self.reason, self._is_over = told.ended or self.reason, True
+            self.ended.set()
 
     def _hold_home(self) -> None:
         """Holds on to a home that shows nowhere outside: a path by the process's number may lead elsewhere later."""
@@ -164,7 +172,7 @@ class NativeSandbox:
         with trio.move_on_after(_WORDS_S):
             await self._all_said.wait()
         words = bytes(self._words).decode("utf-8", "replace").strip().splitlines()
-        reasons = [self.reason, self._programs.failure, *words[-1:]]
+        reasons = [self.reason, *words[-1:]]
         return ": ".join(reason for reason in reasons if reason) or f"it was not ready after {_START_S:.0f} s"
 
 
@@ -232,7 +240,7 @@ async def open_native(spec: Spec, folder: Path, account: Account, *, idle: bool 
         sandbox = NativeSandbox(account, home, programs, stream, idle=idle)
         nursery.start_soon(sandbox.listen)
         nursery.start_soon(sandbox.read_words, words)
-        nursery.start_soon(programs.run)
+        nursery.start_soon(sandbox.converse)
         try:
             try:
                 await sandbox.stand(msgspec.json.encode(settings))

@@ -2,8 +2,8 @@
 
 What is not listed is refused. The list is what container runtimes (moby, containers-common) allow to a container that
 has no capabilities, less what the sandbox could not bound: memory that belongs neither to a process nor to a file
-system of a fixed size (memfd_create, System V IPC), and what lifts the limit of cores (sched_setaffinity). System calls
-of other ABIs, such as those of 32 bits, kill the process.
+system of a fixed size (memfd_create, System V IPC), the requests that all users of a machine share (io_setup), and what
+lifts the limit of cores (sched_setaffinity). System calls of other ABIs, such as those of 32 bits, kill the process.
 
 A call that this list has never heard of fails with ENOSYS, as on a kernel that does not have it: programs then do
 without. Those that are refused on purpose fail with EPERM, except where programs know what to do only after ENOSYS.
@@ -29,24 +29,23 @@ flock fork fremovexattr fsetxattr fstat fstatfs fsync ftruncate futex futex_requ
 futimesat get_robust_list getcpu getcwd getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername
 getpgid getpgrp getpid getppid getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname
 getsockopt gettid gettimeofday getuid getxattr getxattrat inotify_add_watch inotify_init inotify_init1
-inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioctl ioprio_get ioprio_set kill
-landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen listxattr
-listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier mincore mkdir mkdirat
-mknod mknodat mlock mlock2 mlockall mmap mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend
-mq_unlink mremap mseal msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat open openat openat2
-pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll prctl pread64 preadv
-preadv2 prlimit64 process_mrelease process_vm_readv process_vm_writev pselect6 ptrace pwrite64 pwritev pwritev2 read
-readahead readlink readlinkat readv recvfrom recvmmsg recvmsg remap_file_pages removexattr removexattrat rename
-renameat renameat2 restart_syscall riscv_flush_icache riscv_hwprobe rmdir rseq rt_sigaction rt_sigpending
-rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max
-sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval
-sched_setattr sched_setparam sched_setscheduler sched_yield seccomp select sendfile sendmmsg sendmsg sendto
-set_robust_list set_thread_area set_tid_address setfsgid setfsuid setgid setgroups setitimer setpgid setpriority
-setregid setresgid setresuid setreuid setrlimit setsid setsockopt setuid setxattr setxattrat shutdown sigaltstack
-signalfd signalfd4 splice stat statfs statx symlink symlinkat sync sync_file_range syncfs sysinfo tee tgkill time
-timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime
-times tkill truncate umask uname unlink unlinkat uretprobe utime utimensat utimes vfork vmsplice wait4 waitid write
-writev
+inotify_rm_watch ioctl ioprio_get ioprio_set kill landlock_add_rule landlock_create_ruleset landlock_restrict_self
+lchown lgetxattr link linkat listen listxattr listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise
+map_shadow_stack membarrier mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mprotect mq_getsetattr
+mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal msync munlock munlockall munmap
+name_to_handle_at nanosleep newfstatat open openat openat2 pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc
+pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64 process_mrelease process_vm_readv
+process_vm_writev pselect6 ptrace pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg
+recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2 restart_syscall riscv_flush_icache
+riscv_hwprobe rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend
+rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr
+sched_getparam sched_getscheduler sched_rr_get_interval sched_setattr sched_setparam sched_setscheduler sched_yield
+seccomp select sendfile sendmmsg sendmsg sendto set_robust_list set_thread_area set_tid_address setfsgid setfsuid
+setgid setgroups setitimer setpgid setpriority setregid setresgid setresuid setreuid setrlimit setsid setsockopt
+setuid setxattr setxattrat shutdown sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sync
+sync_file_range syncfs sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
+timerfd_create timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat uretprobe utime
+utimensat utimes vfork vmsplice wait4 waitid write writev
 """
 ALLOWED = tuple(_ALLOWED.split())
 """Without regard to their arguments."""
@@ -61,8 +60,8 @@ umount umount2 unshare uselib userfaultfd ustat vhangup vm86 vm86old
 REFUSED = tuple(_REFUSED.split())
 """Fail with EPERM: privileged, or refused on purpose."""
 _MISSING = """
-clone3 io_uring_enter io_uring_register io_uring_setup memfd_create msgctl msgget msgrcv msgsnd semctl semget semop
-semtimedop shmat shmctl shmdt shmget
+clone3 io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit io_uring_enter io_uring_register
+io_uring_setup memfd_create msgctl msgget msgrcv msgsnd semctl semget semop semtimedop shmat shmctl shmdt shmget
 """
 MISSING = tuple(_MISSING.split())
 """Fail with ENOSYS, upon which programs use what is allowed: clone, epoll, a file in /dev/shm."""

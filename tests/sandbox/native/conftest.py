@@ -9,6 +9,7 @@ from p2p.sandbox.native.accounts import account as own_account
 from p2p.sandbox.native.sandbox import NativeSandbox, open_native
 from p2p.sandbox.native.spec import Account
 from tests.support.clusters.native import UIDS, spec
+from tests.support.constants import shorten as shorten
 
 
 @pytest.fixture
