@@ -25,7 +25,9 @@ def said(call, *arguments):
     except OSError as error:
         return type(error).__name__
 if sys.argv[1] == "listen":
-    server = socket.create_server(("", 5300))
+    # As Java and gRPC do: to the kernel, the connection is one of IPv6.
+    both = socket.has_dualstack_ipv6()
+    server = socket.create_server(("", 5300), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both)
     connection, _ = server.accept()
     connection.sendall(b"hello")
 else:
