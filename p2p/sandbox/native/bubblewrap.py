@@ -4,6 +4,7 @@ Nothing inside has a capability, /proc and / are read-only once all is in place,
 size. The order counts: later arguments are mounted over earlier ones.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ AGENT = "/run/agent.py"
 TUN = "shoal0"
 """The one network device besides the loopback, as /sys shows it."""
 _OWN_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs")
+_OF_THE_MACHINE = "acpi asound interrupts kcore keys latency_stats sched_debug scsi timer_list timer_stats"
+_HIDDEN = [f"/proc/{name}" for name in _OF_THE_MACHINE.split()]
+"""What tells of this machine and its user rather than of the sandbox; container runtimes hide the same."""
 _VARIABLES = {
     "HOME": HOME,
     "USER": "me",
@@ -75,7 +79,11 @@ def arguments(
         line += ["--symlink", f"../../devices/virtual/net/{device}", f"/sys/class/net/{device}"]
     for path in ("/sys/devices/system/cpu", "/sys/devices/system/node"):
         line += ["--ro-bind-try", path, path]
-    line += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    line += ["--proc", "/proc"]
+    for path in filter(os.path.exists, _HIDDEN):
+        hide = ["--size", "4096", "--tmpfs", path, "--remount-ro", path]
+        line += hide if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
+    line += ["--remount-ro", "/proc", "--dev", "/dev"]
     for target, size in memory_sizes(spec.limits).items():
         line += ["--perms", "1777", "--size", str(size), "--tmpfs", target]
     line += ["--bind", home, HOME, "--chdir", HOME]
