@@ -4,6 +4,7 @@ What was fetched is in a folder of its own for each share, served on to those wh
 needed, that which was used longest ago first.
 """
 
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +15,6 @@ import trio
 
 from p2p import causes, private
 from p2p.core.shares.manifest import ShareLimits
-from p2p.environments import sealing
 from p2p.environments.binding import Bound, bound
 from p2p.environments.examining import examine
 from p2p.environments.packs import Packs
@@ -152,7 +152,7 @@ class Environments:
         row = await self._disk.run(self._library.share, share)
         if row is not None and Path(row.paths[0]).parent == self._cache.folder(share):
             await self._sharing.unshare(share)
-            await self._disk.run_long(sealing.remove, self._cache.folder(share))
+            await self._disk.run_long(shutil.rmtree, self._cache.folder(share), True)
 
     async def trim(self) -> None:
         """Removes environments that are not in use, until the others are within the bound."""
@@ -164,5 +164,5 @@ class Environments:
             if not self._used[one.share]:
                 with suppress(NotFound):
                     await self._sharing.unshare(one.share)
-                await self._disk.run_long(sealing.remove, self._cache.folder(one.share))
+                await self._disk.run_long(shutil.rmtree, self._cache.folder(one.share), True)
                 taken -= one.size

@@ -5,6 +5,7 @@ is removed: a module that nobody sent would be run like any other. No link is fo
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -56,18 +57,16 @@ def remove_others(top: Path, layout: Layout, check: Callable[[], None]) -> None:
             if stat.S_ISLNK(mode) and links.get(inside) == os.readlink(path):
                 del links[inside]
             elif not ((stat.S_ISREG(mode) and inside in files) or (stat.S_ISDIR(mode) and inside in folders)):
-                _remove(where, name, mode)
+                _remove(path, mode)
         below[:] = [name for name in below if prefix + name in folders]
     for inside, target in links.items():
         missing = top / inside
         missing.parent.mkdir(parents=True, exist_ok=True)
-        missing.parent.chmod(0o700)
         missing.symlink_to(target)
 
 
-def _remove(where: str, name: str, mode: int) -> None:
-    os.chmod(where, 0o700)
+def _remove(path: str, mode: int) -> None:
     if stat.S_ISDIR(mode):
-        sealing.remove(Path(where, name))
+        shutil.rmtree(path)
     else:
-        os.unlink(f"{where}/{name}")
+        os.unlink(path)

@@ -92,16 +92,16 @@ def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
     """
     beginning = into.with_name(f".{into.name}.part")
     try:
-        sealing.remove(beginning)
+        shutil.rmtree(beginning, ignore_errors=True)
         beginning.mkdir(parents=True, mode=0o700)
         packed = _fill(planned, beginning, check)
         sealing.seal(beginning)
-        sealing.remove(into)
+        shutil.rmtree(into, ignore_errors=True)
         beginning.rename(into)
     except OSError as error:
         raise StorageError(f"Cannot pack the environment: {causes.explained(error)}") from error
     finally:
-        sealing.remove(beginning)
+        shutil.rmtree(beginning, ignore_errors=True)
     return packed
 
 

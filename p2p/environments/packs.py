@@ -5,6 +5,7 @@ was not used for longest is removed when they take too much room.
 """
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ import msgspec
 import trio
 
 from p2p import causes, private
-from p2p.environments import packing, sealing
+from p2p.environments import packing
 from p2p.environments.listing import LeftOut
 from p2p.environments.packing import Packed, Plan
 from p2p.errors import NotFound, StorageError
@@ -125,7 +126,7 @@ class Packs:
             if share is not None:
                 with suppress(NotFound):
                     await self._sharing.unshare(share)
-            await self._disk.run_long(sealing.remove, where)
+            await self._disk.run_long(shutil.rmtree, where, True)
             taken -= size
 
 

@@ -1,12 +1,12 @@
 """Environments are packed once by a running peer, and shared with nobody unless it says with whom."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from p2p.control.answers import PackAnswer
 from p2p.control.protocol import PackRequest
-from p2p.environments import sealing
 from p2p.environments.packs import Packs
 from p2p.errors import ConfigError
 from p2p.ids import ShareId, from_text
@@ -42,7 +42,7 @@ async def test_it_is_packed_once_and_restricted(world: World, owner: Node, made:
 
     # What a kill interrupts is packed again.
     (Path(first.folder).parent / "packed.json").unlink()
-    sealing.remove(Path(first.folder) / "trees")
+    shutil.rmtree(Path(first.folder) / "trees")
     third = await packed(owner, made)
     assert (third.packed, third.id) == (True, first.id)
     assert (Path(third.folder) / "trees").exists()
