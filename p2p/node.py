@@ -282,6 +282,7 @@ def _make(
         home / VOLUNTEER / "inputs",  # where earlier versions kept them
         offered.cache_bytes,
     )
+    sharing.tell(fetching.entered)
     sharing.tell(open_shares.entered)
 
     # Work for others, and the reasons why this peer calls others.

@@ -5,8 +5,8 @@ reports that it waits. It ends when every selected file is complete and verified
 What it has fetched is kept, and the next try resumes from there.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from p2p.concurrency.walls import Wall
 from p2p.core.shares import names
 from p2p.core.shares.layout import Layout
 from p2p.core.shares.local_names import Told
-from p2p.errors import NotFound
+from p2p.errors import BadData, NotFound
 from p2p.formats import format_short_time, quoted
 from p2p.ids import PeerId, ShareId
 from p2p.progress import Progress
@@ -69,6 +69,8 @@ class Fetching:
         self._manifests_folder = manifests_folder
         self.under_way: dict[ShareId, SwarmSupply] = {}
         """The fetches from swarms that are running, for those who read the shares meanwhile."""
+        self._manifests: set[ManifestFetch] = set()
+        """The fetches of manifests alone."""
 
     async def fetch(
         self,
@@ -100,7 +102,7 @@ class Fetching:
         await self._deps.disk.run(deps.records.remember, link.share_id, self._manifests_folder)
         await fetching.start()
         progress = Progress()
-        with FETCH.around(), trio.move_on_after(float("inf") if wait_s is None else wait_s):
+        with self._waiting(fetching), FETCH.around(), trio.move_on_after(float("inf") if wait_s is None else wait_s):
             async with trio.open_nursery() as nursery:
                 incoming = IncomingSources(
                     deps, link.share_id, fetching.work, lambda peer: False, lambda peer: (0, 0), progress
@@ -117,6 +119,20 @@ class Fetching:
         if not fetching.ready.is_set():
             raise NotFound(f"Nobody had the input for {wait_s:g} seconds.")
         fetching.check()
+
+    @contextmanager
+    def _waiting(self, fetching: ManifestFetch) -> Iterator[None]:
+        self._manifests.add(fetching)
+        try:
+            yield
+        finally:
+            self._manifests.discard(fetching)
+
+    async def entered(self, share: ShareId) -> None:
+        """Ends the fetches of the manifest of a share that is in the library from now on."""
+        for fetching in [one for one in self._manifests if one.share == share]:
+            with suppress(BadData):  # whoever asked a source for it is told the same
+                await fetching.start()
 
     def sources(self, link: Link, progress: Progress) -> Sources:
         """Makes the sources for a reader of parts of a share."""

@@ -32,7 +32,7 @@ class ManifestFetch:
     def __init__(self, library: Library, disk: Disk, share: ShareId, limits: ShareLimits) -> None:
         self._library = library
         self._disk = disk
-        self._share = share
+        self.share = share
         self._limits = limits
         self._root: ManifestRoot | None = None
         self._missing: set[int] = set()
@@ -41,17 +41,17 @@ class ManifestFetch:
         self.ready = trio.Event()
 
     async def start(self) -> None:
-        """Resumes from what an earlier try has stored."""
+        """Goes on from what is stored by now, by an earlier try or otherwise."""
         library = self._library
-        body = await self._disk.run(library.root, self._share)
+        body = await self._disk.run(library.root, self.share)
         if body is not None:
-            held = await self._disk.run(library.parts_held, self._share)
-            self._begin(manifests.decode_root(self._share, body, self._limits), held)
+            held = await self._disk.run(library.parts_held, self.share)
+            self._begin(manifests.decode_root(self.share, body, self._limits), held)
 
     async def layout(self) -> Layout:
         """The layout of the whole manifest, once `ready`. Raises BadData if it breaks the rules or is too large."""
         self.check()
-        return await self._disk.run(self._library.layout, self._share)
+        return await self._disk.run(self._library.layout, self.share)
 
     def check(self) -> None:
         """Raises Unacceptable if the share is known to be unacceptable."""
@@ -62,23 +62,23 @@ class ManifestFetch:
         """Gets missing parts from the peer until none is missing. Raises PeerError; BadData for a false part."""
         library = self._library
         if self._root is None:
-            reply = await self._ask(connection, [messages.GetRoot(share=self._share)], messages.Root)
+            reply = await self._ask(connection, [messages.GetRoot(share=self.share)], messages.Root)
             body = reply[0].body
             try:
-                root = manifests.decode_root(self._share, body, self._limits)
+                root = manifests.decode_root(self.share, body, self._limits)
             except Unacceptable as error:
                 self._failure = error
                 self.ready.set()
                 raise
             connection.use.got(len(body))
             if self._root is None:
-                await self._disk.run(library.keep_root, self._share, body)
+                await self._disk.run(library.keep_root, self.share, body)
                 self._begin(root, set())
         assert self._root is not None
         while self._missing:
             batch = sorted(self._missing, key=lambda index: (self._asked[index], index))[:MAX_PIPELINED]
             self._asked.update(batch)
-            asked: list[AnyMessage] = [messages.GetPart(share=self._share, index=index) for index in batch]
+            asked: list[AnyMessage] = [messages.GetPart(share=self.share, index=index) for index in batch]
             parts: dict[int, bytes] = {}
             for index, part in zip(batch, await self._ask(connection, asked, messages.Part), strict=True):
                 if part.index != index:
@@ -86,16 +86,17 @@ class ManifestFetch:
                 manifests.check_part(self._root, index, part.body)
                 connection.use.got(len(part.body))
                 parts[index] = part.body
-            await self._disk.run(library.keep_parts, self._share, parts)
+            await self._disk.run(library.keep_parts, self.share, parts)
             self._missing -= parts.keys()
         self.ready.set()
 
     def _begin(self, root: ManifestRoot, held: set[int]) -> None:
         if self._root is None:
             self._root = root
-            self._missing = set(range(root.part_count)) - held
-            if not self._missing:
-                self.ready.set()
+            self._missing = set(range(root.part_count))
+        self._missing -= held
+        if not self._missing:
+            self.ready.set()
 
     async def _ask(self, connection: Connection, asked: list[AnyMessage], kind: type[M]) -> list[M]:
         with trio.move_on_after(ANSWER_TIMEOUT_S):

@@ -71,6 +71,16 @@ async def test_what_is_missing_of_a_share_that_is_read_comes_from_this_peers_own
         await world.publish_path(reader, published.path)
 
 
+async def test_a_job_waits_no_longer_for_an_input_that_this_peer_shares(
+    world: World, reader: Node, absent: Published
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader.fetching.fetch_manifest, bare(absent.link), None)
+        await until(lambda: reader.fetching._manifests)
+        await world.publish_path(reader, absent.path)
+    assert not reader.fetching._manifests
+
+
 @pytest.mark.parametrize("is_begun", [False, True])
 async def test_a_fetch_that_waits_gets_what_this_peer_shares(world: World, reader: Node, is_begun: bool) -> None:
     origin = await world.peer("origin", upload_limit_bytes_per_s=MIB)
