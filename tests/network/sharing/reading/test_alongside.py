@@ -117,7 +117,7 @@ async def test_equal_files_are_read_from_the_one_that_is_fetched(world: World, o
 async def test_a_file_that_was_not_selected_is_fetched_for_its_reader(world: World, origin: Node, reader: Node) -> None:
     published = await world.publish(origin, {"a.bin": 4 * MIB, "other.bin": 3 * MIB})
     async with (
-        getting(world, reader, published, select=("a.bin",)) as fetch,
+        getting(world, reader, published, select=("a.bin",), keep_serving=True) as fetch,
         using(reader, published.link.share_id, [published.hint]) as held,
     ):
         assert await held.read("a.bin", 4 * MIB - 5, 5) == truth(published, "a.bin", 4 * MIB - 5, 5)
