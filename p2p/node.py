@@ -21,7 +21,7 @@ from p2p.advertising.dht_publisher import Publisher
 from p2p.advertising.seekers import SeekerSearch
 from p2p.advertising.tracker_announcer import TrackerAnnouncer
 from p2p.cluster import deps as cluster_deps
-from p2p.cluster.clusters import Clusters
+from p2p.cluster.clusters import Clusters, lendable
 from p2p.cluster.lists import Lists
 from p2p.compute.owner import deps as owner_deps
 from p2p.compute.owner.fair_share import share_volunteers
@@ -47,6 +47,7 @@ from p2p.control.shares import SharesView
 from p2p.control.status import StatusView
 from p2p.control.user_fetches import UserFetches
 from p2p.core.bans import Bans
+from p2p.core.ledger import Ledger
 from p2p.core.shares.manifest import ShareLimits
 from p2p.discovery import dht, neighbours
 from p2p.discovery.dht import Overlays
@@ -286,6 +287,7 @@ def _make(
     sharing.tell(open_shares.entered)
 
     # Work for others, and the reasons why this peer calls others.
+    ledger = Ledger(lendable(config))
     volunteering_deps = volunteer_deps.Deps(dialer, presence, records, disk, swarms, open_shares, sandbox, changes)
     volunteering, work_calls = None, None
     if offered.cores:
@@ -299,6 +301,7 @@ def _make(
             home / VOLUNTEER,
             all_runtimes(),
             offered,
+            ledger,
         )
         work_calls = WorkCalls(volunteering_deps, volunteering)
     router.add(openings=refusals.openings() if volunteering is None else volunteering.openings())
@@ -366,6 +369,7 @@ def _make(
             left=readers.review,
             idle=offered.priority == "idle",
         ),
+        ledger,
         of_node=not foreground,
     )
     router.add(openings=clusters.openings())

@@ -15,6 +15,8 @@ from p2p.cluster import answers
 from p2p.cluster.deps import Deps
 from p2p.cluster.lists import Which, listed
 from p2p.cluster.spec import MAX_WORKERS, ClusterSpec
+from p2p.config import Config
+from p2p.core.cluster.allocations import NOTICE_S
 from p2p.core.ledger import Ledger, Room
 from p2p.errors import ConfigError, NotFound
 from p2p.formats import quoted
@@ -41,14 +43,16 @@ Emit = Callable[[bytes], Awaitable[None]]
 class Clusters:
     """Clusters as one peer's user has them, and what the peer lends to clusters of others."""
 
-    def __init__(self, deps: Deps, *, of_node: bool) -> None:
+    def __init__(self, deps: Deps, ledger: Ledger, *, of_node: bool) -> None:
         self._deps = deps
         self._of_node = of_node
         self._folder = deps.home / "clusters"
         self._own: dict[str, Cluster] = {}
         self._members: dict[bytes, Member] = {}
         """All members on this machine, by their clusters."""
-        self.ledger = Ledger(_room(deps))
+        self._ledger = ledger
+        self.paused = False
+        """Whether nothing more is lent."""
         self._lending: Lending | None = None
         self._orders, self._to_do = trio.open_memory_channel[Callable[[], Awaitable[None]]](float("inf"))
 
@@ -96,12 +100,28 @@ class Clusters:
         if not self._deps.lists.lends_to(connection.ends.peer_id) or not self._of_node:
             await connection.send(wire.RefuseAllocation(NOBODY))
             return False
+        if self.paused:
+            await connection.send(wire.RefuseAllocation("paused by its user"))
+            return False
         if self._lending is None:
             from p2p.cluster.lending import Lending
 
-            self._lending = Lending(self._deps, self.ledger, self._members, self._folder / "lent")
+            self._lending = Lending(self._deps, self._ledger, self._members, self._folder / "lent")
         await self._lending.converse(connection, ask)
         return True
+
+    @property
+    def lends(self) -> bool:
+        """Whether there is anybody to lend to."""
+        return self._deps.lists.lends
+
+    def pause(self, paused: bool, *, now: bool) -> None:
+        """Lends nothing more, or lends again. If `now`, what is lent ends after a notice."""
+        self.paused = paused
+        if self._lending is not None and paused and now:
+            self._lending.leave("its user wants the machine back", NOTICE_S)
+        elif self._lending is not None and not paused:
+            self._lending.stay()
 
     async def _packets(self, connection: Connection, said: wire.Packets) -> bool:
         member = self._members.get(said.cluster)
@@ -202,9 +222,8 @@ class Clusters:
         return cluster
 
 
-def _room(deps: Deps) -> Room:
-    """What this machine lends at most."""
-    config = deps.config
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cores = len(os.sched_getaffinity(0))
-    return Room(config.cores or cores, config.memory_bytes or memory // 2, config.disk_bytes)
+def lendable(config: Config) -> Room:
+    """What this machine has for others at most: for members of clusters, and for guests."""
+    of_clusters, memory = config.cluster, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = max(of_clusters.cores or len(os.sched_getaffinity(0)), config.volunteer.cores)
+    return Room(cores, of_clusters.memory_bytes or memory // 2, of_clusters.disk_bytes)

@@ -59,6 +59,11 @@ class Lending:
         for lent in self._lent:
             lent.leave(reason, notice_s)
 
+    def stay(self) -> None:
+        """Takes back the notices that were given."""
+        for lent in self._lent:
+            lent.stay()
+
     async def converse(self, connection: Connection, ask: wire.AskAllocation) -> None:
         """Answers an owner that is listed, and lends it what it asked for until either side ends that."""
         room = Room(ask.room.cores, ask.room.memory, ask.room.disk)
@@ -114,6 +119,9 @@ class _Lent:
 
     def leave(self, reason: str, notice_s: float) -> None:
         self._allocation.leave(reason, trio.current_time(), notice_s)
+
+    def stay(self) -> None:
+        self._allocation.stay(trio.current_time())
 
     async def run(self, members: dict[bytes, Member]) -> None:
         """Raises PeerError if the owner broke the protocol; its leaving is an end like others."""

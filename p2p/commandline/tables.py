@@ -235,6 +235,18 @@ def logs(rows: list[LogRow]) -> None:
 
 def volunteer(answer: VolunteerAnswer) -> None:
     """`shoal volunteer status`."""
+    lent = [
+        (f"lent to {row.owner[:8]}", f"{count(row.cores, 'core')}, {format_size(row.memory)}, {row.state}")
+        for row in answer.lent
+    ]
+    if not answer.cores:
+        labelled(
+            [
+                ("lends", "nothing more: paused" if answer.paused else "to the peers that `shoal cluster peers` shows"),
+                *lent,
+            ]
+        )
+        return
     offered = f"{count(answer.cores, 'core')}, {format_size(answer.memory_bytes)} each"
     if answer.unit_time_s:
         offered += f", for {format_time(answer.unit_time_s)} a unit at most"
@@ -247,6 +259,7 @@ def volunteer(answer: VolunteerAnswer) -> None:
         ("units done", f"{answer.units_done:,}"),
         ("inputs kept", f"{format_size(answer.inputs_bytes)} of at most {format_size(answer.inputs_most_bytes)}"),
         ("isolation", answer.walls),
+        *lent,
     ]
     labelled(lines)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
+from p2p.cluster.answers import LentRow
 from p2p.compute.answers import JobAnswer
 from p2p.progress import JobView, Progress
 from p2p.site.shown import Shown
@@ -303,21 +304,23 @@ class LimitAnswer(Shown, frozen=True):
 class VolunteerAnswer(Shown, frozen=True):
     """What this peer offers and does as a volunteer. `waiting` is the number of jobs in its queue."""
 
-    cores: int
-    memory_bytes: int
-    paused: bool
-    runtimes: tuple[str, ...]
-    busy: int
-    jobs: tuple[str, ...]
-    waiting: int
-    units_done: int
-    inputs_bytes: int
-    inputs_most_bytes: int
-    walls: str
+    cores: int = 0
+    memory_bytes: int = 0
+    paused: bool = False
+    runtimes: tuple[str, ...] = ()
+    busy: int = 0
+    jobs: tuple[str, ...] = ()
+    waiting: int = 0
+    units_done: int = 0
+    inputs_bytes: int = 0
+    inputs_most_bytes: int = 0
+    walls: str = ""
     unit_time_s: float = 0.0
     """For how long a unit may run at most."""
     compiling: str = ""
     """The runtime that is being compiled, if any."""
+    lent: tuple[LentRow, ...] = ()
+    """What is lent to clusters of other peers."""
 
 
 class WebAnswer(Shown, frozen=True):

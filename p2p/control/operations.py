@@ -249,8 +249,12 @@ class Operations:
             yield share
 
     def _volunteer(self, pause: bool | None, now: bool) -> answers.VolunteerAnswer:
-        volunteering, open_shares = self._deps.volunteering, self._deps.open_shares
+        volunteering, clusters = self._deps.volunteering, self._deps.clusters
+        if pause is not None:
+            clusters.pause(pause, now=now)
         if volunteering is None:
+            if clusters.lends:
+                return answers.VolunteerAnswer(paused=clusters.paused, lent=clusters.list().lent)
             raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
         if pause is not None:
             volunteering.pause(pause, now=now)
@@ -265,10 +269,11 @@ class Operations:
             jobs=tuple(map(ids.to_text, volunteering.jobs)),
             waiting=volunteering.waiting,
             units_done=volunteering.units_done,
-            inputs_bytes=open_shares.taken_bytes,
-            inputs_most_bytes=open_shares.most_bytes,
+            inputs_bytes=self._deps.open_shares.taken_bytes,
+            inputs_most_bytes=self._deps.open_shares.most_bytes,
             walls=describe(),
             compiling=volunteering.compiling,
+            lent=clusters.list().lent,
         )
 
     def _way_in(self) -> "WebAccess":

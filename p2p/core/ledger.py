@@ -1,6 +1,6 @@
 """The cores, memory and disk of this machine that are for others, and who has how much: one book for all kinds."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 
@@ -20,29 +20,32 @@ class Room(NamedTuple):
         return Room(*(max(own - its, 0) for own, its in zip(self, other, strict=True)))
 
 
+NOTHING = Room(0, 0, 0)
+
+
 class Ledger:
     """Divides `total` among holders, each of which has what it was given until it gives it back."""
 
-    def __init__(self, total: Room) -> None:
+    def __init__(self, total: Room, guests: Callable[[], Room] = lambda: NOTHING) -> None:
+        """`guests` says what jobs have now: it changes with each unit."""
         self.total = total
+        self.guests = guests
         self._held: dict[Hashable, Room] = {}
 
     @property
-    def free(self) -> Room:
-        """What nobody holds."""
-        left = self.total
-        for held in self._held.values():
-            left -= held
-        return left
+    def held(self) -> Room:
+        """What holders have together, without guests."""
+        return Room(*map(sum, zip(NOTHING, *self._held.values(), strict=True)))
 
-    def held_by_others(self, holder: Hashable) -> Room:
-        """What all but this holder have."""
-        others = [room for key, room in self._held.items() if key != holder]
-        return Room(*map(sum, zip(*others, strict=True))) if others else Room(0, 0, 0)
+    @property
+    def free(self) -> Room:
+        """What nobody has."""
+        return self.total - self.held - self.guests()
 
     def take(self, holder: Hashable, room: Room) -> bool:
-        """Gives a holder this room instead of what it had. Returns False, with no change, if there is too little."""
-        if not (self.total - self.held_by_others(holder)).holds(room):
+        """Gives this room to a holder that has none. Returns False if there is too little."""
+        assert holder not in self._held
+        if not self.free.holds(room):
             return False
         self._held[holder] = room
         return True

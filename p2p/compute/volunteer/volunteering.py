@@ -24,6 +24,7 @@ from p2p.concurrency.bell import Bell
 from p2p.config import VolunteerConfig
 from p2p.core.compute.matching import topped_up
 from p2p.core.compute.waiting_queue import QueuePlace, WaitingQueue
+from p2p.core.ledger import Ledger, Room
 from p2p.errors import SandboxFailed
 from p2p.formats import format_size
 from p2p.ids import PeerId, to_text
@@ -46,9 +47,13 @@ SWEEP_INTERVAL_S = 1.0
 class Volunteering:
     """What this peer offers as a volunteer, and the jobs at work on it."""
 
-    def __init__(self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], offered: VolunteerConfig) -> None:
-        """`folder` is the volunteer's own."""
+    def __init__(
+        self, deps: Deps, folder: Path, runtimes: Sequence[Runtime], offered: VolunteerConfig, ledger: Ledger
+    ) -> None:
+        """`folder` is the volunteer's own; the ledger says what others than jobs have of this machine."""
         self._deps = deps
+        self._ledger = ledger
+        ledger.guests = self._room_of_guests
         self.runtimes = runtimes
         self.cores = offered.cores
         self.memory = offered.memory_bytes
@@ -121,7 +126,15 @@ class Volunteering:
     @property
     def spare(self) -> int:
         """How many cores no job has and nobody waits for."""
-        return 0 if self._queue else max(self.cores - self.busy, 0)
+        return 0 if self._queue else max(self._cores_for_jobs - self.busy, 0)
+
+    @property
+    def _cores_for_jobs(self) -> int:
+        """How many cores jobs may have now: none that are lent to clusters."""
+        return max(min(self.cores, self._ledger.total.cores - self._ledger.held.cores), 0)
+
+    def _room_of_guests(self) -> Room:
+        return Room(self.busy, self.busy * self.memory, 0)
 
     @property
     def waiting(self) -> int:
@@ -135,7 +148,7 @@ class Volunteering:
 
     @property
     def _is_full(self) -> bool:
-        return self.busy >= self.cores or len(self.jobs) >= MAX_JOBS
+        return self.busy >= self._cores_for_jobs or len(self.jobs) >= MAX_JOBS
 
     @property
     def _could_take(self) -> bool:
@@ -266,7 +279,12 @@ class Volunteering:
             if not reason:
                 self._queue.serve(place)
                 job = self.jobs[offer.job] = JobSession(
-                    self, self._deps, connection, offer, self.cores - self.busy, self._jobs_folder / to_text(offer.job)
+                    self,
+                    self._deps,
+                    connection,
+                    offer,
+                    self._cores_for_jobs - self.busy,
+                    self._jobs_folder / to_text(offer.job),
                 )
         if job is None:
             await connection.send(work.JobRefused(reason))

@@ -9,13 +9,14 @@ import pytest
 import trio
 
 from p2p.cluster.clusters import NOBODY
+from p2p.control.protocol import VolunteerRequest
 from p2p.errors import ConfigError, PeerError
 from p2p.ids import to_text
 from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.wire import cluster as wire
 from p2p.wire.messages import Failed
-from tests.support.world import World, hint_of
+from tests.support.world import World, asked, hint_of
 
 ASK = wire.AskAllocation(cluster=bytes(16), room=wire.AllocationRoom(cores=1, memory=1 << 28, disk=1 << 28))
 ROOM = {"cores": 2, "memory_bytes": 1 << 30, "disk_bytes": 1 << 30}
@@ -32,7 +33,7 @@ async def asking(owner: Node, member: Node, ask: Any = ASK) -> AsyncIterator[tup
         connection.close()
 
 
-async def answer(owner: Node, member: Node, ask: Any = ASK) -> Any:
+async def reply(owner: Node, member: Node, ask: Any = ASK) -> Any:
     async with asking(owner, member, ask) as (_, said):
         return said
 
@@ -54,24 +55,24 @@ async def until_free(member: Node) -> None:
 async def test_who_is_not_listed_gets_the_answer_of_a_peer_that_lends_to_nobody(world: World) -> None:
     owner, member = await listing(world)
     stranger, closed = await world.peer("stranger"), await world.peer("closed", stays=True)
-    said = await answer(stranger, member)
+    said = await reply(stranger, member)
     assert said == wire.RefuseAllocation(NOBODY)
-    assert said == await answer(stranger, closed)
-    assert await answer(owner, member) == wire.OfferAllocation(ASK.room)
+    assert said == await reply(stranger, closed)
+    assert await reply(owner, member) == wire.OfferAllocation(ASK.room)
 
 
 async def test_the_list_can_be_changed_while_the_peer_runs_and_is_kept(world: World) -> None:
     owner, member = await world.peer("owner"), await world.peer("member", stays=True, cluster=ROOM)
-    assert isinstance(await answer(owner, member), wire.RefuseAllocation)
+    assert isinstance(await reply(owner, member), wire.RefuseAllocation)
     await member.clusters.change_list("allow", to_text(owner.peer_id), remove=False)
-    assert isinstance(await answer(owner, member), wire.OfferAllocation)
+    assert isinstance(await reply(owner, member), wire.OfferAllocation)
     assert to_text(owner.peer_id) in (member.home / "config.toml").read_text()
     async with asking(owner, member) as (connection, _):
         await member.clusters.change_list("allow", to_text(owner.peer_id), remove=True)
         said = await connection.receive()
         assert isinstance(said, wire.EndAllocation)
         assert "no longer listed" in said.reason
-    assert isinstance(await answer(owner, member), wire.RefuseAllocation)
+    assert isinstance(await reply(owner, member), wire.RefuseAllocation)
     with pytest.raises(ConfigError, match="this peer itself"):
         await member.clusters.change_list("allow", to_text(member.peer_id), remove=False)
 
@@ -79,7 +80,7 @@ async def test_the_list_can_be_changed_while_the_peer_runs_and_is_kept(world: Wo
 async def test_nobody_gets_more_than_there_is_and_what_is_given_back_is_free(world: World) -> None:
     owner, member = await listing(world)
     huge = msgspec.structs.replace(ASK, room=wire.AllocationRoom(cores=3, memory=1, disk=1))
-    said = await answer(owner, member, huge)
+    said = await reply(owner, member, huge)
     assert "3 cores" in said.reason
     assert "it has 2 cores" in said.reason
     second = msgspec.structs.replace(ASK, cluster=b"2" * 16)
@@ -87,22 +88,49 @@ async def test_nobody_gets_more_than_there_is_and_what_is_given_back_is_free(wor
     async with asking(owner, member) as (_, one), asking(owner, member, second) as (_, two):
         assert isinstance(one, wire.OfferAllocation)
         assert isinstance(two, wire.OfferAllocation)
-        assert isinstance(await answer(owner, member, third), wire.RefuseAllocation)
-        assert "already" in (await answer(owner, member)).reason
+        assert isinstance(await reply(owner, member, third), wire.RefuseAllocation)
+        assert "already" in (await reply(owner, member)).reason
     await until_free(member)
-    assert isinstance(await answer(owner, member, third), wire.OfferAllocation)
+    assert isinstance(await reply(owner, member, third), wire.OfferAllocation)
+
+
+async def test_cores_are_lent_to_a_cluster_or_used_for_jobs_and_never_both(world: World) -> None:
+    owner = await world.peer("owner")
+    lends = {"allow": (to_text(owner.peer_id),), **ROOM}
+    member = await world.peer("member", stays=True, cluster=lends, volunteer={"cores": 2})
+    assert member.volunteering is not None
+    assert member.volunteering.spare == 2
+    async with asking(owner, member):
+        assert member.volunteering.spare == 1
+    await until_free(member)
+    assert member.volunteering.spare == 2
+
+
+async def test_who_pauses_lends_nothing_more_and_may_end_what_is_lent(world: World) -> None:
+    owner, member = await listing(world)
+    async with asking(owner, member) as (connection, _):
+        answer = await asked(member, VolunteerRequest(pause=True))
+        assert (answer.paused, answer.cores, len(answer.lent)) == (True, 0, 1)
+        second = msgspec.structs.replace(ASK, cluster=b"2" * 16)
+        assert (await reply(owner, member, second)).reason == "paused by its user"
+        await asked(member, VolunteerRequest(pause=True, now=True))
+        said = await last_word(connection)
+        assert isinstance(said, wire.EndAllocation)
+        assert "wants the machine back" in said.reason
+    assert not (await asked(member, VolunteerRequest(pause=False))).paused
+    assert isinstance(await reply(owner, member), wire.OfferAllocation)
 
 
 async def test_an_environment_for_another_machine_is_refused_before_it_is_fetched(world: World) -> None:
     owner, member = await listing(world)
-    said = await answer(owner, member, msgspec.structs.replace(ASK, machine="pdp11"))
+    said = await reply(owner, member, msgspec.structs.replace(ASK, machine="pdp11"))
     assert "pdp11" in said.reason
 
 
 async def test_a_peer_of_one_command_lends_nothing(world: World) -> None:
     owner = await world.peer("owner")
     member = await world.peer("member", cluster={"allow": (to_text(owner.peer_id),)})
-    assert await answer(owner, member) == wire.RefuseAllocation(NOBODY)
+    assert await reply(owner, member) == wire.RefuseAllocation(NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +153,7 @@ async def test_no_program_starts_before_its_owner_was_granted_a_sandbox(world: W
 
 async def test_packets_of_a_cluster_that_is_not_here_are_not_taken(world: World) -> None:
     owner, member = await listing(world)
-    said = await answer(owner, member, wire.Packets(cluster=bytes(16), index=1, epoch=1))
+    said = await reply(owner, member, wire.Packets(cluster=bytes(16), index=1, epoch=1))
     assert isinstance(said, Failed)
 
 
