@@ -11,6 +11,7 @@
     hostcalls   the host's functions that a guest calls, made cheap; `memory` checks each access to guest memory
     messages    what peer, worker and guest say to each other over their sockets
     limits      what a guest may use; `engine` is the configuration of WebAssembly
+    native      something else: programs of peers that the user trusts, unmodified, in namespaces of their own
 
 Nothing here knows what a job is: frames are bytes. The peer never imports wasmtime, which only workers and the
 compiling child load.
