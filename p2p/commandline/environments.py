@@ -57,6 +57,8 @@ def pack(
     """
     from p2p.control.protocol import PackRequest
 
+    if requirements is not None and name is None:
+        name = f"{requirements.stem} environment"
     source, folders = _source(path, requirements), [one.absolute() for one in also or ()]
     if dry_run:
         _list(source, include or [], folders, as_json)
