@@ -141,7 +141,10 @@ def _fill(planned: Plan, folder: Path, check: Check) -> Packed:
     private.write(folder / description.FILE, description.encode(told))
     found_files = (os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
     sizes = [os.lstat(path).st_size for path in found_files if not os.path.islink(path)]
-    return Packed(told, len(sizes), sum(sizes), dict(sorted(added.items())), linked.missing)
+    # What lies in another folder of the environment, its programs load by its path.
+    here = {os.path.basename(where) for where in listing.items}
+    missing = tuple(name for name in linked.missing if name not in here)
+    return Packed(told, len(sizes), sum(sizes), dict(sorted(added.items())), missing)
 
 
 def _add_libraries(planned: Plan) -> Closure:
