@@ -8,6 +8,8 @@ class ListsAnswer(Shown, frozen=True):
 
     allow: tuple[str, ...]
     trust: tuple[str, ...]
+    trouble: str = ""
+    """After a peer was listed: why this machine can have no members, in words."""
 
 
 class MemberRow(Shown, frozen=True):

@@ -8,23 +8,26 @@ import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from p2p import config_file
 from p2p.cluster import answers
 from p2p.cluster.deps import Deps
 from p2p.cluster.lists import Which, listed
+from p2p.cluster.readiness import Readiness
 from p2p.cluster.spec import MAX_WORKERS, ClusterSpec
 from p2p.config import Config
 from p2p.core.cluster.allocations import NOTICE_S
 from p2p.core.ledger import Ledger, Room
-from p2p.errors import ConfigError, NotFound
+from p2p.errors import ConfigError, NotFound, SandboxFailed
 from p2p.formats import quoted
 from p2p.ids import PeerId
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
+from p2p.wire.link import parse_peer
 from p2p.wire.messages import NOT_FOUND, Failed
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 MAX_CLUSTERS = 8
 NOBODY = "it lends to nobody"
 """The answer to whoever is not listed, whether others are or not."""
+MAX_REASON = 255
 NO_NODE = "A cluster lives in a node, which stays when this command ends. Start one: shoal node"
 
 Emit = Callable[[bytes], Awaitable[None]]
@@ -51,6 +55,7 @@ class Clusters:
         self._members: dict[bytes, Member] = {}
         """All members on this machine, by their clusters."""
         self._ledger = ledger
+        self._readiness = Readiness(deps.config.uids, deps.disk)
         self.paused = False
         """Whether nothing more is lent."""
         self._lending: Lending | None = None
@@ -84,7 +89,8 @@ class Clusters:
         deps.lists.change(which, named, removed=remove)
         if remove and which == "allow" and self._lending is not None:
             self._lending.unlisted(named)
-        return self.listed()
+        trouble = "" if remove else await self._readiness.trouble()
+        return msgspec.structs.replace(self.listed(), trouble=trouble)
 
     # What others may ask.
 
@@ -102,6 +108,9 @@ class Clusters:
             return False
         if self.paused:
             await connection.send(wire.RefuseAllocation("paused by its user"))
+            return False
+        if trouble := await self._readiness.trouble():
+            await connection.send(wire.RefuseAllocation(f"it can have no member now: {trouble}"[:MAX_REASON]))
             return False
         if self._lending is None:
             from p2p.cluster.lending import Lending
@@ -138,6 +147,10 @@ class Clusters:
             raise ConfigError(NO_NODE)
         if len(self._own) >= MAX_CLUSTERS:
             raise ConfigError(f"{MAX_CLUSTERS} clusters run already. Stop one: shoal cluster stop NAME")
+        if any(parse_peer(text).peer_id is None for text in spec.peers):
+            raise ConfigError("Name each peer with its id, as PEER@HOST:PORT: whoever is there reads all that is sent.")
+        if trouble := await self._readiness.trouble():
+            raise SandboxFailed(f"This machine can have no member of a cluster. {trouble}")
         from p2p.cluster.engines.engines import engine
         from p2p.cluster.owner.cluster import Cluster
 
@@ -154,10 +167,17 @@ class Clusters:
             raise cluster.failure
         return cluster.row()
 
-    def list(self) -> answers.ClustersAnswer:
+    async def list(self) -> answers.ClustersAnswer:
         """The clusters, and what is lent."""
         rows = tuple(cluster.row() for cluster in self._own.values())
-        return answers.ClustersAnswer(rows, () if self._lending is None else self._lending.rows())
+        lists = self._deps.lists
+        wants_any = lists.names("allow") or lists.names("trust")
+        return answers.ClustersAnswer(rows, self.lent, await self._readiness.trouble() if wants_any else "")
+
+    @property
+    def lent(self) -> tuple[answers.LentRow, ...]:
+        """What is lent to clusters of others."""
+        return () if self._lending is None else self._lending.rows()
 
     async def command(
         self, name: str, argv: tuple[str, ...], variables: dict[str, str], emit: Emit

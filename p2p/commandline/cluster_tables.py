@@ -7,7 +7,9 @@ from p2p.formats import format_size, format_time
 
 
 def lists(answer: ListsAnswer) -> None:
-    """`shoal cluster peers`."""
+    """`shoal cluster peers`, `allow` and `trust`."""
+    if answer.trouble:
+        note(f"This machine can have no member of a cluster yet. {answer.trouble}")
     if not (answer.allow or answer.trust):
         note(
             "This peer lends to nobody, and takes nobody into a cluster. "

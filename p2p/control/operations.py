@@ -165,7 +165,7 @@ class Operations:
                 async with reported(progress, emit):
                     return await deps.clusters.start(spec, progress)
             case clusters.ClustersRequest():
-                return deps.clusters.list()
+                return await deps.clusters.list()
             case clusters.ClusterRunRequest(name=name, argv=argv, variables=variables):
                 return await deps.clusters.command(name, argv, variables, pieces(emit))
             case clusters.ClusterLogsRequest(name=name, member=member):
@@ -254,7 +254,7 @@ class Operations:
             clusters.pause(pause, now=now)
         if volunteering is None:
             if clusters.lends:
-                return answers.VolunteerAnswer(paused=clusters.paused, lent=clusters.list().lent)
+                return answers.VolunteerAnswer(paused=clusters.paused, lent=clusters.lent)
             raise ConfigError("This peer offers no computing power. Start it with: shoal node --volunteer")
         if pause is not None:
             volunteering.pause(pause, now=now)
@@ -273,7 +273,7 @@ class Operations:
             inputs_most_bytes=self._deps.open_shares.most_bytes,
             walls=describe(),
             compiling=volunteering.compiling,
-            lent=clusters.list().lent,
+            lent=clusters.lent,
         )
 
     def _way_in(self) -> "WebAccess":

@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parent
 TABLES = ("manifest", "part", "share", "fetch")
 DIGESTS = {
     "answers_commands.json": "4d46105ed81678bb3cc701383317c4aec6f34d3c06f1bcb1b80430f74a4ef5f9",
-    "answers_control.json": "43e437081d88985da5308e4d7a6b2e440148320fd694210af0856b1fe2f1125d",
+    "answers_control.json": "4b35858dc60065a76804f84bfeb34558833a423caf77b83e778fb69f5791b7db",
     "beacons.json": "e9ae136b7f556b930b01c0868b269bf132e43585b7952c9f22dbc6caf6702e4f",
     "datagrams.json": "756b5b754cfe814285100dc09af98802fddfa86136c7cf0e7e0cce6ea825b327",
     "frames.json": "b6874342219956dd7a4b7b8cd6e203747e2ac47d1b36791e4906d6453dbd1178",

@@ -16,10 +16,13 @@ from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.wire import cluster as wire
 from p2p.wire.messages import Failed
+from tests.support.clusters.native import UIDS, needs_bubblewrap
 from tests.support.world import World, asked, hint_of
 
 ASK = wire.AskAllocation(cluster=bytes(16), room=wire.AllocationRoom(cores=1, memory=1 << 28, disk=1 << 28))
-ROOM = {"cores": 2, "memory_bytes": 1 << 30, "disk_bytes": 1 << 30}
+ROOM = {"cores": 2, "memory_bytes": 1 << 30, "disk_bytes": 1 << 30, "uids": UIDS}
+
+pytestmark = needs_bubblewrap
 
 
 @asynccontextmanager
@@ -48,7 +51,7 @@ async def listing(world: World, **cluster: Any) -> tuple[Node, Node]:
 async def until_free(member: Node) -> None:
     """Waits until nothing is lent any more."""
     with trio.fail_after(30):
-        while member.clusters.list().lent:
+        while member.clusters.lent:
             await member.changes.after(member.changes.count)
 
 
@@ -125,6 +128,17 @@ async def test_an_environment_for_another_machine_is_refused_before_it_is_fetche
     owner, member = await listing(world)
     said = await reply(owner, member, msgspec.structs.replace(ASK, machine="pdp11"))
     assert "pdp11" in said.reason
+
+
+async def test_a_machine_that_can_have_no_members_says_so_to_both_sides(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, member = await listing(world)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "bubblewrap is missing" in (await reply(owner, member)).reason
+    assert "bubblewrap is missing" in (await member.clusters.list()).trouble
+    told = await member.clusters.change_list("trust", to_text(owner.peer_id), remove=False)
+    assert "apt install bubblewrap" in told.trouble
 
 
 async def test_a_peer_of_one_command_lends_nothing(world: World) -> None:
