@@ -56,6 +56,14 @@ class Namespace:
         said, _ = await self._ask(b"d" + address, b"d")
         return int.from_bytes(said, "big")
 
+    def close(self) -> None:
+        """Ends the helper. Whoever waits for its answer is told so."""
+        if self.tun != -1:
+            os.close(self.tun)
+            self.tun = -1
+        trio.lowlevel.notify_closing(self._helper)
+        self._helper.close()
+
     async def _ask(self, request: bytes, kind: bytes) -> tuple[bytes, int]:
         # Nobody else would know that the answer to a request that was given up is on its way.
         with trio.CancelScope(shield=True):
@@ -68,8 +76,11 @@ class Namespace:
         return answer
 
     async def _hear(self, kind: bytes, seconds: float) -> tuple[bytes, int]:
-        with trio.move_on_after(seconds) as patience:
-            await trio.lowlevel.wait_readable(self._helper)
+        try:
+            with trio.move_on_after(seconds) as patience:
+                await trio.lowlevel.wait_readable(self._helper)
+        except trio.ClosedResourceError as error:
+            raise SandboxFailed("The sandbox's network has ended.") from error
         if patience.cancelled_caught:
             self._helper.close()
             raise SandboxFailed(f"The helper in the sandbox's network did not answer within {seconds:.0f} seconds.")
@@ -107,9 +118,7 @@ async def open_namespace(pid: int, index: int, device: str = TUN_DEVICE) -> Asyn
             await namespace.start()
             yield namespace
         finally:
-            if namespace.tun != -1:
-                os.close(namespace.tun)
-            ours.close()  # the helper ends with it
+            namespace.close()
             with trio.CancelScope(shield=True):
                 with trio.move_on_after(ANSWER_TIMEOUT_S):
                     await helper.wait()

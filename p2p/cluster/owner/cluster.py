@@ -273,7 +273,7 @@ class Cluster:
                     self._missing = f"m{index} ({compared(seat.peer)}): {seat.reason}"
             self._deps.left()
             self._deps.changed()
-            if self.state == "running":
+            if self.state == "running" and not self._scope.cancel_called:
                 await self._rename(self._named())
 
     async def _open_own(

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from p2p.cluster.network import namespace_helper
-from p2p.cluster.network.namespace import open_namespace
+from p2p.cluster.network.namespace import Namespace, open_namespace
 from p2p.errors import SandboxFailed
 from tests.support.clusters.boxes import NOBODY, PYTHON, boxes
 
@@ -106,3 +107,20 @@ async def test_what_cannot_be_is_told(pid: int | None, device: str, why: str) ->
     with boxes(1) as [box], pytest.raises(SandboxFailed, match=why):
         async with open_namespace(pid or box.pid, 0, device):
             pass
+
+
+async def test_who_waits_for_the_helper_is_told_at_once_when_the_network_is_closed(autojump_clock: MockClock) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        namespace = Namespace(ours)
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                with pytest.raises(SandboxFailed, match="has ended"):
+                    await namespace.end_connections(bytes(4))
+
+            nursery.start_soon(ask)
+            await wait_all_tasks_blocked()
+            namespace.close()
+    assert trio.current_time() == 0
