@@ -101,7 +101,20 @@ class Environments:
 
     async def _ready(self, share: ShareId, owner: PeerHint, progress: Progress) -> Path:
         """The folder of an environment that is whole."""
-        await self._disk.run(self._library.restrict, share)
+        was_restricted = self._library.is_restricted(share)
+        if not was_restricted:
+            # Whoever says what the environment is may not take a share of this peer's user from those who read it.
+            if self._swarms.get(share) is not None or await self._disk.run(self._library.share, share) is not None:
+                raise ConfigError("The environment that is named is a share that anybody may read.")
+            await self._disk.run(self._library.restrict, share)
+        try:
+            return await self._made_whole(share, owner, progress)
+        finally:
+            if not was_restricted:
+                with trio.CancelScope(shield=True):
+                    await self._disk.run(self._lift, share)
+
+    async def _made_whole(self, share: ShareId, owner: PeerHint, progress: Progress) -> Path:
         progress.state = "checking the environment"
         if (where := await self._disk.run_long(self._whole, share)) is None:
             await self._forget(share)
@@ -113,6 +126,11 @@ class Environments:
         await self._swarms.refresh(share)
         await self._disk.run(self._cache.touch, share)
         return where
+
+    def _lift(self, share: ShareId) -> None:
+        """Anybody may read what did not come, should it be shared one day. Blocks."""
+        if self._library.share(share) is None:
+            self._library.lift(share)
 
     async def _fetch(self, share: ShareId, owner: PeerHint, progress: Progress) -> None:
         if owner.peer_id is None:

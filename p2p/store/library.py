@@ -183,10 +183,16 @@ class Library:
             _drop_orphans(connection)
 
     def restrict(self, share: ShareId) -> None:
-        """Lets only some peers read the share, for good. To be called before it is added, or fetched."""
+        """Lets only some peers read the share. To be called before it is added, or fetched."""
         with self._database.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO restricted VALUES (?)", [share])
         self._restricted.add(share)
+
+    def lift(self, share: ShareId) -> None:
+        """Lets all peers read the share again. For one that did not come."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM restricted WHERE share = ?", [share])
+        self._restricted.discard(share)
 
     def is_restricted(self, share: ShareId) -> bool:
         """Whether only some peers may read the share: `sharing.readers` says which. Does not block."""

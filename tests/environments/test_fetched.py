@@ -10,7 +10,7 @@ import trio
 from p2p.environments import description, machine
 from p2p.environments import environments as environments_module
 from p2p.environments.description import Description, TreeBind
-from p2p.errors import NotFound
+from p2p.errors import ConfigError, NotFound
 from p2p.ids import ShareId
 from p2p.node import Node
 from p2p.progress import Progress
@@ -159,6 +159,23 @@ async def test_members_give_it_to_each_other_and_to_nobody_else(
     member.readers.allows = lambda share, peer: peer == other.peer_id
     _, came = await fetched(other, shared.share_id, hint_of(member))
     assert came > 0
+
+
+async def test_a_share_of_the_user_stays_readable_whatever_an_owner_names(
+    owner: Node, member: Node, tmp_path: Path, shorten: Shorten
+) -> None:
+    (tmp_path / "holiday.txt").write_text("for all to see")
+    own = await member.sharing.share([tmp_path / "holiday.txt"], "holiday", Progress(), unlisted=False)
+    with pytest.raises(ConfigError, match="anybody may read"):
+        await fetched(member, own.share_id, hint_of(owner))
+    assert not member.readers.is_restricted(own.share_id)
+    environments = member.environments()
+    shorten(environments_module, "PATIENCE_S", 0.5)
+    unknown = ShareId(bytes(32))
+    with pytest.raises(NotFound), trio.fail_after(PATIENCE_S):
+        async with environments.fetched(unknown, hint_of(owner), Progress()):
+            pass
+    assert not member.readers.is_restricted(unknown)
 
 
 async def test_those_not_in_use_make_room(
