@@ -37,14 +37,19 @@ class Recruiting:
         self._enough = trio.Event()
         if wanted <= 0 or not (self._peers or self._hints):
             return []
-        with trio.move_on_after(wait_s):
-            async with trio.open_nursery() as nursery:
-                for hint in self._hints:
-                    nursery.start_soon(self._keep_asking_at, hint)
-                for peer in self._peers:
-                    nursery.start_soon(self._keep_asking, peer)
-                await self._enough.wait()
-                nursery.cancel_scope.cancel()
+        try:
+            with trio.move_on_after(wait_s):
+                async with trio.open_nursery() as nursery:
+                    for hint in self._hints:
+                        nursery.start_soon(self._keep_asking_at, hint)
+                    for peer in self._peers:
+                        nursery.start_soon(self._keep_asking, peer)
+                    await self._enough.wait()
+                    nursery.cancel_scope.cancel()
+        except BaseException:
+            for seat in self._found:
+                seat.close()
+            raise
         return self._found
 
     async def _keep_asking_at(self, hint: PeerHint) -> None:
@@ -101,3 +106,4 @@ class Recruiting:
         self._found.append(seat)
         if len(self._found) >= self._wanted:
             self._enough.set()
+        await seat.keep()

@@ -135,6 +135,13 @@ class LentSeat:
                     raise ProtocolViolation("something else where its offer belongs")
         raise Refused(f"it did not answer within {ASK_TIMEOUT_S:.0f} seconds")
 
+    async def keep(self) -> None:
+        """Says now and then that this side is there, until cancelled: the peer keeps its offer for so long."""
+        while True:
+            await trio.sleep(BEAT_S)
+            with trio.CancelScope(shield=True), trio.move_on_after(FAREWELL_TIMEOUT_S):  # a part would end the rest
+                await self._say(wire.StillThere())
+
     async def run(self, grant: wire.GrantAllocation, heard: Heard) -> None:
         """Takes the offer, and holds the conversation until the allocation is over; `reason` says why then.
 
@@ -144,6 +151,7 @@ class LentSeat:
         try:
             with self._scope:
                 allocation.move(State.PREPARING, trio.current_time())
+                allocation.heard(trio.current_time())
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._beat)
                     nursery.start_soon(self._watch)

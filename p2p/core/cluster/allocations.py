@@ -16,8 +16,8 @@ BEAT_S = 2.0
 """How often each side says that it is there."""
 SILENCE_S = 15.0
 """A side that is silent for longer has left."""
-OFFER_S = 30.0
-"""How long a member keeps room for an offer that its owner does not take."""
+OFFER_S = 300.0
+"""How long a member keeps room for an offer that its owner does not take: it may be looking for more members."""
 PREPARING_S = 3600.0
 """How long a member may take to get ready: an environment may come over a slow line."""
 NOTICE_S = 30
