@@ -18,22 +18,31 @@ class Output(trio.abc.ReceiveStream):
 
     def __init__(self, pipe: int) -> None:
         self._pipe = trio.lowlevel.FdStream(pipe)
+        self._wanted = trio.CancelScope()
         self._kept = bytearray()
         self._dropped = 0
         self._ended = False
         self._news = trio.Event()
 
     async def run(self) -> None:
-        """Reads until all who could write are gone."""
-        async with self._pipe:
-            while piece := await self._pipe.receive_some(_PIECE_BYTES):
-                self._kept += piece
-                if (beyond := len(self._kept) - KEPT_BYTES) > 0:
-                    del self._kept[:beyond]
-                    self._dropped += beyond
-                self._ring()
-                await trio.sleep(_PAUSE_S)
+        """Reads until all who could write are gone, or nobody wants it."""
+        with self._wanted:
+            async with self._pipe:
+                await self._read()
         self.end()
+
+    def drop(self) -> None:
+        """Reads no more, whoever holds on to the other end."""
+        self._wanted.cancel()
+
+    async def _read(self) -> None:
+        while piece := await self._pipe.receive_some(_PIECE_BYTES):
+            self._kept += piece
+            if (beyond := len(self._kept) - KEPT_BYTES) > 0:
+                del self._kept[:beyond]
+                self._dropped += beyond
+            self._ring()
+            await trio.sleep(_PAUSE_S)
 
     def end(self) -> None:
         """Nothing more will come."""

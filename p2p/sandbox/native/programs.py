@@ -117,14 +117,20 @@ class Programs:
             if not process.begun.is_set():
                 process.failure = "the agent does not answer"
         except BaseException:
-            self._processes.pop(process.number, None)
+            self._drop(process)
             raise
         finally:
             if write >= 0:
                 os.close(write)
         if process.failure:
+            self._drop(process)
             raise SandboxFailed(f"{name} cannot be started: {process.failure}")
         return process
+
+    def _drop(self, process: Process) -> None:
+        """Forgets a program that was not started: the agent may keep the other end of its output open for ever."""
+        self._processes.pop(process.number, None)
+        process.output.drop()
 
     async def order(self, message: Mapping[str, Any], descriptor: int | None = None) -> None:
         """Tells the agent something. Raises SandboxFailed."""

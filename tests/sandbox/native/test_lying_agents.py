@@ -1,9 +1,11 @@
 """The agent's interpreter is a stranger's: whatever runs in its place ends its own sandbox at most."""
 
+import os
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.errors import SandboxFailed
 from p2p.sandbox.native import programs, sandbox
@@ -64,3 +66,29 @@ async def test_an_agent_that_starts_nothing_is_given_up(
         shorten(programs, "_START_S", 0.2)
         with pytest.raises(SandboxFailed, match="the agent does not answer"):
             await native.start(["true"], {}, "the engine")
+
+
+HOLD = """
+import array, json, socket
+peer = socket.socket(fileno=0)
+peer.sendall(b'{"ready": true}')
+while True:
+    data, _, _, _ = peer.recvmsg(1 << 17, socket.CMSG_SPACE(4))  # what was passed is never closed
+    peer.sendall(json.dumps({"failed": json.loads(data)["start"], "why": "no"}).encode())
+"""
+
+
+async def test_an_agent_that_keeps_what_it_was_given_takes_nothing_of_the_peer(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, account: Account
+) -> None:
+    place = interpreter(tmp_path_factory.mktemp("holder"), "exec /usr/bin/python3 -I -S /opt/holder/hold.py")
+    (place / "hold.py").write_text(HOLD)
+    holder = spec(binds=[(place, "/opt/holder")], python="/opt/holder/python")
+    async with open_native(holder, tmp_path, account, idle=False) as native:
+        await native.begin()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            with pytest.raises(SandboxFailed, match="cannot be started: no"):
+                await native.start(["true"], {}, "the engine")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert len(os.listdir("/proc/self/fd")) == before
