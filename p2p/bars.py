@@ -18,10 +18,13 @@ SLOW_STATES = frozenset(
     (
         "asking trackers, or the DHT",
         "checking what is there",
+        "compiling the environment's modules",
         "copying from the version before",
         "copying from this peer's own share",
+        "looking for members",
         "looking for the newest version",
         "looking for the peer",
+        "packing the environment",
         "reading the list of files",
     )
 )

@@ -21,6 +21,7 @@ from p2p.environments.interpreter import Interpreter
 from p2p.environments.listing import LeftOut, Listing
 from p2p.environments.trees import ROOT, TREES, Tree
 from p2p.errors import StorageError
+from p2p.progress import Progress
 
 _FORMAT = 2
 """Raised whenever the same files would be packed otherwise."""
@@ -85,7 +86,7 @@ def plan(source: Path, include: Sequence[str] = (), more: Sequence[Path] = (), c
     return Plan(found, tops, listing, key, variables)
 
 
-def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
+def pack(planned: Plan, into: Path, check: Check = lambda: None, progress: Progress | None = None) -> Packed:
     """Makes the folder `into` of a plan. Blocks; `check` as in `plan`. Raises StorageError.
 
     What an earlier try left behind is removed.
@@ -94,7 +95,7 @@ def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
     try:
         shutil.rmtree(beginning, ignore_errors=True)
         beginning.mkdir(parents=True, mode=0o700)
-        packed = _fill(planned, beginning, check)
+        packed = _fill(planned, beginning, check, progress or Progress())
         sealing.seal(beginning)
         shutil.rmtree(into, ignore_errors=True)
         beginning.rename(into)
@@ -105,14 +106,17 @@ def pack(planned: Plan, into: Path, check: Check = lambda: None) -> Packed:
     return packed
 
 
-def _fill(planned: Plan, folder: Path, check: Check) -> Packed:
+def _fill(planned: Plan, folder: Path, check: Check, progress: Progress) -> Packed:
     found, listing = planned.found, planned.listing
     own = set(listing.items)
     linked = _add_libraries(planned)
     added = {where: item.source for where, item in listing.items.items() if where not in own}
+    progress.state, progress.size = "packing the environment", planned.bytes
     for where, item in listing.items.items():
         check()
         _copy(item.source, folder / where, executable=item.executable, told=item.told)
+        progress.done += item.stamp[0]
+    progress.state, progress.size, progress.done = "compiling the environment's modules", 0, 0
     for number, top in enumerate(planned.tops):
         check()
         if (folder / TREES / str(number)).is_dir():

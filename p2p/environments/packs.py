@@ -80,9 +80,8 @@ class Packs:
             fresh = record is None
             if record is None:
                 progress.state = "packing the environment"
-                progress.size = planned.bytes
                 await self.trim(where)
-                record = await self._disk.run_long(_pack, planned, where, check)
+                record = await self._disk.run_long(_pack, planned, where, check, progress)
             shared = await self._sharing.share(
                 [where / _PACK],
                 name or _name_of(planned),
@@ -155,13 +154,13 @@ def _current(where: Path) -> Record | None:
     return record if unchanged else None
 
 
-def _pack(planned: Plan, where: Path, check: packing.Check) -> Record:
+def _pack(planned: Plan, where: Path, check: packing.Check, progress: Progress) -> Record:
     try:
         with suppress(FileNotFoundError):
             (where / _RECORD).unlink()
         private.close_folder(where.parent)
         private.make_folder(where)
-        packed = packing.pack(planned, where / _PACK, check)
+        packed = packing.pack(planned, where / _PACK, check, progress)
         record = Record(packed, _stamps(sorted(packed.libraries.values())))
     except OSError as error:
         raise StorageError(f"Cannot pack the environment: {causes.explained(error)}") from error

@@ -12,6 +12,7 @@ import pytest
 from p2p.environments import description, packing
 from p2p.environments.binding import Bound, bound
 from p2p.errors import ConfigError
+from p2p.progress import Progress
 from tests.environments.conftest import Made
 
 PROGRAM = """
@@ -33,7 +34,9 @@ def files(folder: Path) -> dict[str, int]:
 def test_the_same_files_are_packed_to_the_same_bytes(made: Made, outside: Path) -> None:
     again = packing.plan(made.venv)
     assert again.key == made.plan.key
-    packing.pack(again, outside / "again")
+    progress = Progress()
+    packing.pack(again, outside / "again", progress=progress)
+    assert progress.state == "compiling the environment's modules"
     found = files(made.folder)
     assert found == files(outside / "again")
     different = filecmp.cmpfiles(made.folder, outside / "again", list(found), shallow=False)

@@ -308,7 +308,9 @@ class Cluster:
         with trio.move_on_after(READY_TIMEOUT_S):
             for seat in found:
                 while not seat.ready.is_set() and not seat.over.is_set():
-                    self.progress.state = f"m{seat.index} is {seat.doing}" if seat.doing else "preparing"
+                    told = seat.doing
+                    self.progress.state = f"m{seat.index} is {told.what}" if told.what else "preparing"
+                    self.progress.size, self.progress.done = told.total, told.done
                     await trio.sleep(WATCH_INTERVAL_S)
         ready = [seat for seat in found if seat.ready.is_set() and not seat.over.is_set()]
         if found and not ready:
@@ -396,6 +398,7 @@ class Cluster:
 
     def _say(self, state: str) -> None:
         self.state = self.progress.state = state
+        self.progress.size = self.progress.done = 0
         self._deps.changed()
 
     def _bin(self) -> str:

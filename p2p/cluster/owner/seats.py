@@ -92,8 +92,8 @@ class LentSeat:
         self.epoch = 1
         self.peer = connection.ends.peer_id
         self.room = Room(ask.room.cores, ask.room.memory, ask.room.disk)
-        self.doing = ""
-        """What it says that it is doing until it is ready."""
+        self.doing = wire.Preparing("")
+        """What it says that it is doing until it is ready, and how far it is."""
         self.ready = trio.Event()
         self.over = trio.Event()
         self.working = trio.Event()
@@ -201,8 +201,8 @@ class LentSeat:
             match said:
                 case wire.StillThere():
                     pass
-                case wire.Preparing(what=what) if allocation.state is State.PREPARING:
-                    self.doing = what
+                case wire.Preparing() if allocation.state is State.PREPARING:
+                    self.doing = said
                 case wire.AllocationReady() if allocation.state is State.PREPARING:
                     allocation.move(State.READY, now)
                     self.ready.set()
