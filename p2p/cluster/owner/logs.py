@@ -1,5 +1,7 @@
 """The end of what each program of a cluster has printed. It is a stranger's word, and bounded."""
 
+from p2p.log import printable_lines
+
 KEPT_BYTES = 64 * 1024
 
 
@@ -20,6 +22,6 @@ class Log:
         return text.encode() in self._kept
 
     def end(self, lines: int = 0) -> str:
-        """The last lines; all that is kept if no number is given."""
+        """The last lines, for a terminal; all that is kept if no number is given."""
         text = self._kept.decode("utf-8", "replace").strip()
-        return "\n".join(text.splitlines()[-lines:]) if lines else text
+        return printable_lines("\n".join(text.splitlines()[-lines:]))

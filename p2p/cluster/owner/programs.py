@@ -50,7 +50,7 @@ class Programs:
         one = Running(seat, self._last, program)
         one.output = output
         if output is None:
-            one.log = self._logs.setdefault((seat.index, program.name), one.log)
+            self._logs[seat.index, program.name] = one.log
         self._running[seat.index, one.number] = one
         await seat.start(StartProcess(one.number, program.name, program.argv, tuple(program.variables.items())))
         return one
