@@ -241,7 +241,8 @@ def registered(members: dict[bytes, Member], member: Member) -> Iterator[None]:
 def located(members: Sequence[ClusterMember]) -> list[MemberAt]:
     """The members, as the network knows them."""
     return [
-        MemberAt(one.index, PeerId(one.peer), tuple(Address(*address) for address in one.addresses)) for one in members
+        MemberAt(one.index, PeerId(one.peer), one.epoch, tuple(Address(*address) for address in one.addresses))
+        for one in members
     ]
 
 

@@ -20,8 +20,8 @@ dials the other:
     both   -> StillThere                                    every two seconds while nothing else is sent
 
 A packet begins with a vnet header (`core.cluster.packets`), then it is IPv4. A member's epoch counts its sandboxes: one
-that comes back after it was given up has a new one, and a connection in an epoch that was given up is answered with
-Failed(gone).
+that comes back after it was given up has a new one, of which the owner tells the others. A connection in an epoch that
+was given up is answered with Failed(gone), one in an epoch of which the owner has not told with Failed(not_found).
 """
 
 from typing import Annotated

@@ -44,10 +44,11 @@ _NAME = re.compile(r"m([0-9]{1,3})")
 
 
 class MemberAt(msgspec.Struct, frozen=True):
-    """A member, and where it may be dialled."""
+    """A member, its present epoch as the owner says it, and where it may be dialled."""
 
     index: int
     peer: PeerId
+    epoch: int
     addresses: tuple[Address, ...] = ()
 
 
@@ -105,7 +106,8 @@ class Network:
         for index in self._others.keys() - known.keys():
             await self.leave(index)
         for index, other in known.items():
-            if index in self._others and self._others[index].peer != other.peer:
+            before = self._others.get(index, other)
+            if (before.peer, before.epoch) != (other.peer, other.epoch):
                 await self.leave(index)
             self._others[index] = other
             self.members.expect(index)
@@ -145,10 +147,11 @@ class Network:
             or other.peer != connection.ends.peer_id
             or message.cluster != self.own.cluster
             or message.index <= self.own.index
+            or message.epoch > other.epoch
         ):
             await connection.send(Failed(reason=NOT_FOUND))
             return False
-        if not self.members.admits(message.index, message.epoch):
+        if message.epoch < other.epoch or not self.members.admits(message.index, message.epoch):
             await connection.send(Failed(reason=GONE))
             return False
         await connection.send(self._greeting())
@@ -257,6 +260,8 @@ class Network:
                 raise Refused(answer.reason)
             if not isinstance(answer, Packets) or (answer.cluster, answer.index) != (self.own.cluster, index):
                 raise ProtocolViolation("no packets, where they belong")
+            if answer.epoch != self._others[index].epoch:
+                raise PeerGone("it is in an epoch of which its owner has not told")
             if not self.members.admits(index, answer.epoch):
                 self.outlived.set()
                 raise PeerGone("it is in an epoch that was given up here")

@@ -152,6 +152,7 @@ async def test_a_member_that_was_given_up_begins_again_in_a_later_epoch(
         await one.network.outlived.wait()
         assert zero.network.members.standing(1) is Standing.GONE
         async with one.joined(another, epoch=1) as network:
+            await zero.network.meet([one.at])
             await network.meet([zero.at])
             await network.complete()
             assert (zero.network.members.standing(1), zero.network.members.epoch(1)) == (Standing.HERE, 1)

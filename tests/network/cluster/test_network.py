@@ -102,7 +102,7 @@ async def test_an_address_that_says_nothing_does_not_keep_a_member_out(
             await nursery.start(other.serve)
             for member in (zero, one):
                 await member.network.meet([zero.at, one.at, other.at])
-            at = MemberAt(0, zero.peer, (Address("127.0.0.1", silent.getsockname()[1]), *zero.at.addresses))
+            at = MemberAt(0, zero.peer, 0, (Address("127.0.0.1", silent.getsockname()[1]), *zero.at.addresses))
             async with other.joined(made[2]) as joined:
                 await joined.meet([at, one.at])
                 with trio.fail_after(20):
@@ -124,4 +124,9 @@ async def test_a_peer_that_is_no_member_is_not_heard(tmp_path: Path) -> None:
                 await connection.send(Packets(cluster=cluster, index=index, epoch=0))
                 assert await connection.receive() == Failed(reason=reason)
                 connection.close()
+            connection = await one.dialer.dial(zero.at.addresses[0], zero.peer)
+            await connection.send(Packets(cluster=CLUSTER, index=1, epoch=2**52))
+            assert await connection.receive() == Failed(reason=NOT_FOUND)
+            connection.close()
             assert zero.network.missing() == []
+            assert zero.network.members.epoch(1) == 0

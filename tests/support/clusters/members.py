@@ -38,12 +38,13 @@ class Member:
         self.connections: list[Connection] = []
         """All that it dialled or accepted."""
         self.wire: Wire | None = None
+        self.epoch = 0
         self.network: Network
 
     @property
     def at(self) -> MemberAt:
         port = self.wire.port if self.wire else self.dialer.port
-        return MemberAt(self.index, self.peer, (Address("127.0.0.1", port),))
+        return MemberAt(self.index, self.peer, self.epoch, (Address("127.0.0.1", port),))
 
     @property
     def peer(self) -> PeerId:
@@ -71,6 +72,7 @@ class Member:
     @asynccontextmanager
     async def joined(self, box: Sandbox, epoch: int = 0, upload: int = 0, download: int = 0) -> AsyncIterator[Network]:
         """Has the box in the cluster's network."""
+        self.epoch = epoch
         own = OwnMember(CLUSTER, self.index, epoch)
         async with open_network(box.pid, own, self.dial, Throttle(upload), Throttle(download)) as self.network:
             yield self.network
