@@ -18,6 +18,7 @@ from p2p.formats import format_size
 from p2p.ids import PeerId, ShareId, short, to_text
 from p2p.net.connection import Connection
 from p2p.net.conversation import conversation
+from p2p.net.pace import Pace
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
 from p2p.wire.frames import DataHeader
@@ -150,8 +151,12 @@ class _Lent:
             raise failure
 
     async def _listen(self, nursery: trio.Nursery, members: dict[bytes, Member]) -> None:
+        pace = Pace(self._connection)
         while True:
             said = await self._connection.receive()
+            if isinstance(said, DataHeader):
+                raise ProtocolViolation("data that nobody asked for")
+            await pace.spend(said)
             now = trio.current_time()
             self._allocation.heard(now)
             match said:
@@ -172,8 +177,6 @@ class _Lent:
                 case wire.EndAllocation(reason=reason):
                     self._allocation.end(reason or "the owner no longer needs it")
                     return
-                case DataHeader():
-                    raise ProtocolViolation("data that nobody asked for")
                 case _:
                     raise ProtocolViolation(f"a {type(said).__name__} where it has no meaning")
 

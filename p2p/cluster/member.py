@@ -77,7 +77,8 @@ class Member:
         self._sandbox = sandbox
         self._nursery = nursery
         self._processes: dict[int, _Running] = {}
-        self._used: set[int] = set()
+        self._last = 0
+        """The highest number of a program so far."""
         self.reason = ""
         """Why it has ended, once its events have."""
         self._send, self.events = trio.open_memory_channel[Event](_MOST_WAITING)
@@ -87,17 +88,17 @@ class Member:
 
         Raises ProtocolViolation for what nobody may ask.
         """
-        if asked.number in self._used or not _NAME.fullmatch(asked.name):
-            raise ProtocolViolation("a program that was started before, or has no name")
+        if asked.number <= self._last or not _NAME.fullmatch(asked.name):
+            raise ProtocolViolation("a number that was used before, or a program without a name")
         variables = dict(asked.variables)
         if not all(map(_VARIABLE.fullmatch, variables)) or any(
             "\0" in word for word in (*asked.argv, *variables.values())
         ):
             raise ProtocolViolation("a variable or an argument that no program can have")
+        self._last = asked.number
         if len(self._processes) >= MAX_PROCESSES:
             await self._tell(ProcessEnded(asked.number, -9, f"{MAX_PROCESSES} programs run already"))
             return
-        self._used.add(asked.number)
         one = self._processes[asked.number] = _Running(asked)
         self._nursery.start_soon(OUTPUT.contain, self._run, one, variables)
 
@@ -123,15 +124,15 @@ class Member:
         try:
             process = await self._sandbox.start(one.asked.argv, variables, one.asked.name)
         except SandboxFailed as error:
-            del self._processes[number]
             await self._tell(ProcessEnded(number, -9, str(error)[:255]))
+            del self._processes[number]  # only now: programs of which nobody hears the end count too
             return
         await one.begun(process)
         while piece := await process.output.receive_some(MAX_OUTPUT_BYTES):
             await self._tell(ProcessOutput(number, piece))
         code = await process.wait()
-        del self._processes[number]
         await self._tell(ProcessEnded(number, code))
+        del self._processes[number]
 
     async def until_ended(self) -> None:
         """Ends the events once the sandbox has ended, or another member has given this one up."""
@@ -165,10 +166,10 @@ class _Running:
             await process.signal(number)
 
     async def signal(self, number: int) -> None:
-        if self._process is None:
-            self._early.append(number)
-        else:
+        if self._process is not None:
             await self._process.signal(number)
+        elif number not in self._early:
+            self._early.append(number)
 
 
 @asynccontextmanager

@@ -45,6 +45,7 @@ _Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Short = Annotated[str, msgspec.Meta(max_length=255)]
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+_Size = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=MAX_MEMBERS)]
 _Process = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -63,8 +64,8 @@ class AllocationRoom(_Part, frozen=True, gc=False):
     """What an allocation is of: cores, and bytes of memory and of disk."""
 
     cores: Annotated[int, msgspec.Meta(ge=1, le=4096)]
-    memory: _Number
-    disk: _Number
+    memory: _Size
+    disk: _Size
 
 
 class AskAllocation(_Message, frozen=True, gc=False, tag="ask_allocation"):
@@ -139,7 +140,7 @@ class AllocationReady(_Message, frozen=True, gc=False, tag="allocation_ready"):
 
 
 class StartProcess(_Message, frozen=True, gc=False, tag="start_process"):
-    """From an owner: starts a program in the sandbox, under a number of the owner's choice that it has not used yet."""
+    """From an owner: starts a program in the sandbox, under a number that is higher than all before it."""
 
     number: _Process
     name: _Name

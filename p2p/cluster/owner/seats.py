@@ -14,8 +14,10 @@ from p2p.errors import PeerError, ProtocolViolation, Refused
 from p2p.ids import PeerId
 from p2p.net.connection import Connection
 from p2p.net.conversation import conversation
+from p2p.net.pace import Pace
 from p2p.wire import cluster as wire
 from p2p.wire.address import Address
+from p2p.wire.frames import DataHeader
 from p2p.wire.messages import Failed
 
 SEAT = Wall("conversation with a member")
@@ -194,8 +196,12 @@ class LentSeat:
 
     async def _listen(self, heard: Heard) -> None:
         allocation = self._allocation
+        pace = Pace(self._connection)
         while True:
             said = await self._connection.receive()
+            if isinstance(said, DataHeader):
+                raise ProtocolViolation("data that nobody asked for")
+            await pace.spend(said)
             now = trio.current_time()
             allocation.heard(now)
             match said:
