@@ -89,6 +89,9 @@ class Clusters:
         deps.lists.change(which, named, removed=remove)
         if remove and which == "allow" and self._lending is not None:
             self._lending.unlisted(named)
+        if remove and which == "trust":
+            for cluster in self._own.values():
+                cluster.untrusted(named)
         trouble = "" if remove else await self._readiness.trouble()
         return msgspec.structs.replace(self.listed(), trouble=trouble)
 

@@ -141,6 +141,10 @@ def test_a_cluster_of_dask_survives_the_loss_of_a_member_and_leaves_nothing(flee
     assert (outcome.code, outcome.out) == (0, f"begun\nsum {sum(range(60))}\n")
     until(lambda: len(fleet.list()["clusters"][0]["members"]) == 2, "the loss to be noticed")
 
+    trusted = fleet.members[0].peer
+    owner.run("cluster", "trust", trusted, "--remove")
+    until(lambda: len(fleet.list()["clusters"][0]["members"]) == 1, "the member to be given back")
+
     assert "Scheduler at:" in owner.run("cluster", "logs", "dask", "--member", "0").out
     owner.run("cluster", "stop", "dask")
     assert fleet.list()["clusters"] == []

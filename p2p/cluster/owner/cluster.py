@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import trio
 
-from p2p import private
+from p2p import causes, private
 from p2p.cluster.answers import AddressRow, ClusterRow, MemberRow
 from p2p.cluster.deps import Deps
 from p2p.cluster.engines.engine import At, Engine, Program
@@ -146,6 +147,14 @@ class Cluster:
         lent = sorted((seat for seat in self._seats.values() if isinstance(seat, LentSeat)), key=lambda one: one.index)
         for seat in lent[members:]:
             seat.end("the owner needs fewer members")
+
+    def untrusted(self, peer: PeerId) -> None:
+        """Gives back what is had of a peer, and asks it for nothing more, even if it was named at the start."""
+        peers = tuple(text for text in self.spec.peers if parse_peer(text).peer_id != peer)
+        self.spec = msgspec.structs.replace(self.spec, peers=peers)
+        for seat in self._seats.values():
+            if isinstance(seat, LentSeat) and seat.peer == peer:
+                seat.end("it is no longer trusted")
 
     async def add(self, label: str) -> int:
         """Takes one member more. Returns its index once the engine runs there. Raises NotFound."""
@@ -347,9 +356,9 @@ class Cluster:
 
     async def _keep_members(self, nursery: trio.Nursery) -> None:
         """Looks for others where members are missing, and has them join."""
-        recruiting = self._recruiting()
         while True:
             await trio.sleep(REPLACE_INTERVAL_S)
+            recruiting = self._recruiting()
             async with self._joining:
                 lent = [seat for seat in self._seats.values() if isinstance(seat, LentSeat)]
                 missing = self._wanted - len(lent)
