@@ -4,7 +4,6 @@ What makes members is imported when the first is made: most peers never have one
 """
 
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -65,7 +64,9 @@ class Clusters:
         """Runs clusters until cancelled."""
         async with trio.open_nursery() as nursery:
             if self._folder.exists():
-                await self._deps.disk.run(shutil.rmtree, self._folder, True)  # left by a process that was killed
+                from p2p.sandbox.native.keeper import remove
+
+                await self._deps.disk.run(remove, str(self._folder))  # left by a process that was killed
             task_status.started()
             async for order in self._to_do:
                 nursery.start_soon(order)

@@ -5,7 +5,6 @@ reads it.
 """
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -25,6 +24,7 @@ from p2p.ids import PeerId, compared
 from p2p.net.connection import Connection
 from p2p.reach.contacts import Contacts
 from p2p.sandbox.native.accounts import account
+from p2p.sandbox.native.keeper import remove
 from p2p.sandbox.native.programs import Process
 from p2p.sandbox.native.sandbox import NativeSandbox, open_native
 from p2p.sandbox.native.spec import Bind, Limits, Spec
@@ -226,7 +226,7 @@ async def own_folder(disk: Disk, folder: Path) -> AsyncIterator[Path]:
         yield folder
     finally:
         with trio.CancelScope(shield=True):
-            await disk.run(shutil.rmtree, folder, True)
+            await disk.run(remove, str(folder))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from p2p.core.cluster.allocations import State
 from p2p.core.cluster.membership import Standing
 from p2p.core.ledger import Room
 from p2p.environments.environments import Own
-from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError
+from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError, StorageError
 from p2p.ids import PeerId, compared, to_text
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
@@ -440,8 +440,12 @@ def _nobody(refusals: Mapping[str, str]) -> str:
 
 
 def _write_keys(folder: Path, keys: Mapping[str, bytes]) -> None:
-    folder.mkdir(mode=0o700)
-    for name, content in keys.items():
-        path = folder / name
-        private.touch(path)
-        path.write_bytes(content)
+    """Blocks. Raises StorageError."""
+    try:
+        folder.mkdir(mode=0o700)
+        for name, content in keys.items():
+            path = folder / name
+            private.touch(path)
+            path.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"Cannot write the cluster's keys to {folder}: {causes.explained(error)}") from error

@@ -1,12 +1,15 @@
 """The programs of a cluster, as its owner hears of them."""
 
+from pathlib import Path
+
 import pytest
 
 from p2p.cluster.engines.engine import Program
+from p2p.cluster.owner.cluster import _write_keys
 from p2p.cluster.owner.programs import Programs
 from p2p.cluster.owner.seats import OwnSeat
 from p2p.core.ledger import Room
-from p2p.errors import NotFound
+from p2p.errors import NotFound, StorageError
 from p2p.ids import PeerId
 from p2p.wire.cluster import ProcessOutput
 
@@ -32,3 +35,8 @@ async def test_what_a_member_printed_does_nothing_to_a_terminal() -> None:
     await programs.heard(0, ProcessOutput(one.number, "one\r\n\x1b]52;c;ZXZpbA==\x07two\x9b2J\u202ethree".encode()))
     assert one.log.end() == "one\n\\x1b]52;c;ZXZpbA==\\x07two\\x9b2J\\u202ethree"
     assert one.log.end(1).startswith("\\x1b")
+
+
+def test_keys_that_cannot_be_written_are_told_of(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="Cannot write the cluster's keys"):
+        _write_keys(tmp_path / "gone" / "keys", {"key.pem": b"secret"})
