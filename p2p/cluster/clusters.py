@@ -184,12 +184,18 @@ class Clusters:
         return () if self._lending is None else self._lending.rows()
 
     async def command(
-        self, name: str, argv: tuple[str, ...], variables: dict[str, str], emit: Emit
+        self, name: str, argv: tuple[str, ...], variables: dict[str, str], files: dict[str, bytes], emit: Emit
     ) -> answers.RanAnswer:
-        """Runs a command in the owner's member of a cluster; `emit` has what it prints. If cancelled, it ends."""
+        """Runs a command in the owner's member of a cluster; `emit` has what it prints. If cancelled, it ends.
+
+        `files` are put into the folder in which it runs. Raises ShoalError.
+        """
         if not argv:
             raise ConfigError("Which command? For example: shoal cluster run NAME -- python my.py")
-        return answers.RanAnswer(await self._named(name).command(argv, variables, emit))
+        cluster = self._named(name)
+        for file, content in files.items():
+            await cluster.put(file, content)
+        return answers.RanAnswer(await cluster.command(argv, variables, emit))
 
     async def logs(self, name: str, member: int | None, emit: Emit) -> answers.RanAnswer:
         """Gives the end of what the programs of the engine printed to `emit`."""

@@ -1,5 +1,6 @@
 """Commands about clusters: engines such as Dask, unmodified, on machines of peers whose users trust each other."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from p2p.cluster.lists import Which
 
 app = typer.Typer(help="Run Dask, unmodified, on machines of peers that trust each other.", no_args_is_help=True)
+
+MAX_READ_BYTES = 1 << 20
 
 Peer = Annotated[str, typer.Argument(metavar="PEER", help="The id of the other peer: `shoal status` shows it there.")]
 Remove = Annotated[bool, typer.Option("--remove", help="Take the peer off the list.")]
@@ -128,15 +131,25 @@ def run(
 ) -> None:
     """Run a command in your own member of a cluster, within its network. Its exit code and output are the command's.
 
-    A file that is named is not there: only the environment is. Python reads a program from -c.
+    Python files of this folder that it names go along; nothing else of yours is there but the environment.
     """
+    from p2p.commandline import terminal
     from p2p.control.cluster_requests import ClusterRunRequest
 
     def show(answer: "RanAnswer") -> int:
         return answer.code if answer.code >= 0 else 128 - answer.code
 
-    argv = tuple(command[1:] if command[0] == "--" else command)
-    perform(ClusterRunRequest(name=name, argv=argv, variables=_variables(set_ or [])), None, show)
+    argv = command[1:] if command[0] == "--" else command
+    files = _own_files(argv)
+    for file in files:
+        terminal.note(f"sending {file}")
+    request = ClusterRunRequest(
+        name=name,
+        argv=tuple(os.path.basename(word) if os.path.basename(word) in files else word for word in argv),
+        variables=_variables(set_ or []),
+        files=files,
+    )
+    perform(request, None, show)
 
 
 @app.command()
@@ -177,9 +190,23 @@ def stop(name: Name, as_json: Json = False) -> None:
     perform(ClusterStopRequest(name=name), None, show)
 
 
-def _variables(given: list[str]) -> dict[str, str]:
-    import os
+def _own_files(argv: list[str]) -> dict[str, bytes]:
+    """The Python files among the words of a command, by their names. Raises ConfigError for one that cannot be read."""
+    from p2p import causes
+    from p2p.errors import ConfigError
 
+    found = {}
+    for word in argv[1:]:
+        if word.endswith(".py") and os.path.isfile(word):
+            try:
+                with open(word, "rb") as file:
+                    found[os.path.basename(word)] = file.read(MAX_READ_BYTES)
+            except OSError as error:
+                raise ConfigError(f"Cannot read {word}: {causes.explained(error)}") from error
+    return found
+
+
+def _variables(given: list[str]) -> dict[str, str]:
     from p2p.errors import ConfigError
 
     found = {}

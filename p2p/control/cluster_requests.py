@@ -37,13 +37,17 @@ class ClustersRequest(ControlRequest, frozen=True, kw_only=True, tag="clusters")
 
 
 class ClusterRunRequest(ControlRequest, frozen=True, kw_only=True, tag="cluster_run"):
-    """Run a command in the owner's own member of a cluster: its output comes as `Piece` lines. Hanging up ends it."""
+    """Run a command in the owner's own member of a cluster: its output comes as `Piece` lines. Hanging up ends it.
+
+    `files` are put beside it first, by their names: its own program, for example.
+    """
 
     answer: ClassVar[Any] = answers.RanAnswer
     is_stream = True
     name: str
     argv: tuple[str, ...]
     variables: dict[str, str] = msgspec.field(default_factory=dict)
+    files: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 class ClusterLogsRequest(ControlRequest, frozen=True, kw_only=True, tag="cluster_logs"):

@@ -166,8 +166,8 @@ class Operations:
                     return await deps.clusters.start(spec, progress)
             case clusters.ClustersRequest():
                 return await deps.clusters.list()
-            case clusters.ClusterRunRequest(name=name, argv=argv, variables=variables):
-                return await deps.clusters.command(name, argv, variables, pieces(emit))
+            case clusters.ClusterRunRequest(name=name, argv=argv, variables=variables, files=files):
+                return await deps.clusters.command(name, argv, variables, files, pieces(emit))
             case clusters.ClusterLogsRequest(name=name, member=member):
                 return await deps.clusters.logs(name, member, pieces(emit))
             case clusters.ClusterScaleRequest(name=name, members=members):

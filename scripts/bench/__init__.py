@@ -7,6 +7,7 @@
                                                   of a killed process, memory, many jobs at once
     .venv/bin/python -m scripts.bench.data        shares read as data, beside files and nginx: by column, streams, small
                                                   requests, small files into a large one, a mapped function
+    .venv/bin/python -m scripts.bench.cluster --env VENV    Dask on a cluster of peers, beside Dask on plain loopback
     .venv/bin/python -m scripts.bench.idle        a waiting peer: its memory, seconds until it is ready, and `--help`
     .venv/bin/python -m scripts.bench.sandbox     a unit in the sandbox: time, units per second, memory of guests
     .venv/bin/python -m scripts.bench.map         what a program in Python waits for: `Peer()`, and maps of few items,

@@ -128,7 +128,9 @@ ASKED: tuple[AnyRequest, ...] = (
     clusters.ClusterListsRequest(change="allow", peer="a" * 52, remove=True),
     clusters.ClusterStartRequest(spec=CLUSTER),
     clusters.ClustersRequest(),
-    clusters.ClusterRunRequest(name="dask", argv=("python", "-c", "1"), variables={"NAME": "value"}),
+    clusters.ClusterRunRequest(
+        name="dask", argv=("python", "my.py"), variables={"NAME": "value"}, files={"my.py": b"1"}
+    ),
     clusters.ClusterLogsRequest(name="dask", member=1),
     clusters.ClusterScaleRequest(name="dask", members=3),
     clusters.ClusterAddRequest(name="dask", label="7"),

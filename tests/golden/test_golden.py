@@ -44,7 +44,7 @@ DIGESTS = {
     "messages_tracker.json": "84c97f9fef324e37e4c370beb13f20eb63c1db8dcfc41d7ba7e791de775318de",
     "messages_worker.json": "be8c45a117a8eaff8f754f977fc4f15ed37d83064edfa4182f892df399a877a2",
     "records.json": "8db187dc30b4cdd45d2be3f8415ff9ffff254ee6c729cff18452ed32355d9f00",
-    "requests.json": "1cab353b8f43e4697f4fec5be43d731da7c01845b3df044a3f522f4bf88e70a2",
+    "requests.json": "5e79c67174c5b400cb614a5a177d6fbecba7fe7666df1d3a63eb147b8a0b6b30",
     "schema_1.db": "0b3c37750ece4125d95cfbf15e2988d0003c3bcc8de58b68c407888d2c768796",
     "schema_10.db": "c0463ebb23e04d8e6e539bae235bb97142ab304d005dfaf9b7f9dca3c333326c",
     "schema_8.db": "6ea51fce11221e3fb2e27d9d1d4655a71bc1791b703874bbd533875582709bc4",

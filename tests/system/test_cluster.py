@@ -132,6 +132,10 @@ def test_a_cluster_of_dask_survives_the_loss_of_a_member_and_leaves_nothing(flee
     row = owner.run(*start, *named, "--json").json()
     assert (row["state"], row["missing"], len(row["members"])) == ("running", "", 3)
     assert owner.run(*fleet.python(SUM)).out == "sum 16000000\n"
+    program = owner.home.parent / "sum.py"
+    program.write_text(SUM)
+    sent = owner.run("cluster", "run", "dask", "--", fleet.venv / "bin" / "python", program)
+    assert (sent.out, "sending sum.py" in sent.err) == ("sum 16000000\n", True)
     assert owner.run(*fleet.python("import sys; print('no'); sys.exit(7)"), code=7).out == "no\n"
 
     with owner.start(*fleet.python(SLOW)) as running:

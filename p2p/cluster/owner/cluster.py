@@ -6,6 +6,7 @@ The owner's own member is number 0, and has what the engine has one of; so the e
 A member that is lost is replaced while the cluster runs, where another peer offers room. What is missing is said.
 """
 
+import base64
 import logging
 import os
 import platform
@@ -37,6 +38,7 @@ from p2p.core.cluster.membership import Standing
 from p2p.core.ledger import Room
 from p2p.environments.environments import Own
 from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError, StorageError
+from p2p.formats import quoted
 from p2p.ids import PeerId, compared, to_text
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
@@ -52,6 +54,8 @@ WATCH_INTERVAL_S = 0.2
 OWN_MEMORY = 1 << 30
 """What the owner's own member has, at least: the scheduler, and what is run there."""
 STOP_S = 2.0
+MAX_FILE_BYTES = 64 * 1024
+_WRITE = "import base64, sys; open(sys.argv[1], 'wb').write(base64.b64decode(sys.argv[2]))"
 
 
 class Cluster:
@@ -207,6 +211,23 @@ class Cluster:
             raise SandboxFailed(f"The command did not run: {one.reason}.")
         assert one.code is not None
         return one.code
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Puts a file into the home of the owner's own member. Raises ConfigError, SandboxFailed.
+
+        A program inside writes it: whatever has been put there meanwhile is followed within the sandbox alone.
+        """
+        if os.path.basename(name) != name or len(content) > MAX_FILE_BYTES:
+            raise ConfigError(f"{quoted(name)} cannot be sent: one file of at most {MAX_FILE_BYTES >> 10} KiB can.")
+        assert self._environment is not None
+        encoded = base64.b64encode(content).decode()
+
+        async def ignore(piece: bytes) -> None:
+            pass
+
+        argv = (self._environment.bound.python, "-I", "-S", "-c", _WRITE, name, encoded)
+        if await self.command(argv, {}, ignore):
+            raise SandboxFailed(f"{quoted(name)} cannot be written in your member: its disk may be full.")
 
     # Its life.
 
