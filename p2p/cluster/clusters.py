@@ -13,7 +13,7 @@ import trio
 from p2p import config_file
 from p2p.cluster import answers
 from p2p.cluster.deps import Deps
-from p2p.cluster.lists import Which, listed
+from p2p.cluster.lists import NOBODY, Which, listed
 from p2p.cluster.readiness import Readiness
 from p2p.cluster.spec import MAX_WORKERS, ClusterSpec
 from p2p.config import Config
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from p2p.cluster.owner.cluster import Cluster
 
 MAX_CLUSTERS = 8
-NOBODY = "it lends to nobody"
-"""The answer to whoever is not listed, whether others are or not."""
 MAX_REASON = 255
 NO_NODE = "A cluster lives in a node, which stays when this command ends. Start one: shoal node"
 
@@ -153,6 +151,11 @@ class Clusters:
             raise ConfigError(f"{MAX_CLUSTERS} clusters run already. Stop one: shoal cluster stop NAME")
         if any(parse_peer(text).peer_id is None for text in spec.peers):
             raise ConfigError("Name each peer with its id, as PEER@HOST:PORT: whoever is there reads all that is sent.")
+        if spec.members and not spec.peers and not self._deps.lists.names("trust"):
+            raise NotFound(
+                "You trust no peer yet. List those who lend to you with `shoal cluster trust PEER`, "
+                "or name one with --peer PEER@HOST:PORT."
+            )
         if trouble := await self._readiness.trouble():
             raise SandboxFailed(f"This machine can have no member of a cluster. {trouble}")
         from p2p.cluster.engines.engines import engine
@@ -199,7 +202,10 @@ class Clusters:
 
     async def logs(self, name: str, member: int | None, emit: Emit) -> answers.RanAnswer:
         """Gives the end of what the programs of the engine printed to `emit`."""
-        for log in self._named(name).programs.logs(member):
+        logs = self._named(name).programs.logs(member)
+        if member is not None and not logs:
+            raise NotFound(f"Nothing was started in m{member} of {name}. `shoal cluster list` shows its members.")
+        for log in logs:
             await emit(f"== m{log.member} {log.program}\n{log.end()}\n".encode())
         return answers.RanAnswer(0)
 

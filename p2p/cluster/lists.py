@@ -14,6 +14,8 @@ from p2p.wire.link import parse_peer_id
 
 Which = Literal["allow", "trust"]
 MAX_LISTED = 1024
+NOBODY = "it lends to nobody"
+"""The answer to whoever is not listed, whether others are or not."""
 
 
 class Lists:
@@ -67,5 +69,6 @@ def listed(text: str) -> PeerId:
         return parse_peer_id(text)
     except ValueError:
         raise ConfigError(
-            f"{quoted(text)} is not the id of a peer: 52 letters and digits, which `shoal status` shows there."
+            f"{quoted(text)} is not the id of a peer, which has 52 letters and digits. "
+            "`shoal status` shows it on the other machine: copy it from there."
         ) from None

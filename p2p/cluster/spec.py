@@ -1,10 +1,11 @@
 """What a user specifies for a cluster, as it is sent over the control socket."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 EngineName = Literal["dask"]
+ENGINES: tuple[str, ...] = get_args(EngineName)
 MAX_WORKERS = 253
 """Members besides the owner's own, which has number 0."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9-]{0,31})?\Z")]

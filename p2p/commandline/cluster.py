@@ -73,7 +73,9 @@ def start(
     name: Annotated[str, typer.Option(metavar="NAME", help="The cluster's name. \\[default: the engine's]")] = "",
     peer: Annotated[
         list[str] | None,
-        typer.Option(metavar="PEER@HOST:PORT", help="A peer to take, wherever it is listed or not; repeatable."),
+        typer.Option(
+            metavar="PEER@HOST:PORT", help="A peer to take, and where it is; it need not be listed. Repeatable."
+        ),
     ] = None,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="How long to look for members.", min=0)] = 60,
     as_json: Json = False,
@@ -84,12 +86,15 @@ def start(
     """
     import msgspec
 
-    from p2p.cluster.spec import ClusterSpec
+    from p2p.cluster.spec import ENGINES, ClusterSpec
     from p2p.commandline import cluster_tables
     from p2p.control.cluster_requests import ClusterStartRequest
     from p2p.errors import ConfigError
-    from p2p.formats import parse_size
+    from p2p.formats import parse_size, quoted
     from p2p.paths import absolute
+
+    if engine not in ENGINES:
+        raise ConfigError(f"There is no engine {quoted(engine)}. There is: {', '.join(ENGINES)}.")
 
     given = {
         "engine": engine,
@@ -169,11 +174,12 @@ def scale(
     members: Annotated[int, typer.Argument(metavar="N", help="How many machines of other peers it is to have.")],
     as_json: Json = False,
 ) -> None:
-    """Change of how many members a cluster is. More join as soon as peers lend them."""
+    """Change how many members a cluster has. More join as soon as peers lend them."""
     from p2p.commandline import cluster_tables
     from p2p.control.cluster_requests import ClusterScaleRequest
 
-    perform(ClusterScaleRequest(name=name, members=members), None, either(as_json, cluster_tables.started))
+    show = either(as_json, lambda row: cluster_tables.scaled(row, members))
+    perform(ClusterScaleRequest(name=name, members=members), None, show)
 
 
 @app.command()

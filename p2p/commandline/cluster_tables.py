@@ -22,7 +22,7 @@ def lists(answer: ListsAnswer) -> None:
 
 
 def started(row: ClusterRow) -> None:
-    """`shoal cluster start` and `scale`."""
+    """`shoal cluster start`."""
     workers = len(row.members) - 1
     lines = [
         ("cluster", f"{row.name}, {count(workers, 'member')} besides this machine, {row.state}"),
@@ -31,6 +31,15 @@ def started(row: ClusterRow) -> None:
         *([("missing", row.missing)] if row.missing else []),
     ]
     labelled(lines)
+
+
+def scaled(row: ClusterRow, members: int) -> None:
+    """`shoal cluster scale`, which does not wait for those that join."""
+    started(row)
+    if (more := members - (len(row.members) - 1)) > 0:
+        note(f"{count(more, 'more member')} will join as soon as peers lend them: see `shoal cluster list`.")
+    elif more < 0:
+        note(f"{count(-more, 'member')} will leave.")
 
 
 def clusters(answer: ClustersAnswer) -> None:

@@ -28,7 +28,9 @@ def pack(
     path: Annotated[
         Path | None,
         typer.Argument(
-            help="A venv, a conda environment, or an interpreter. \\[default: the active one]", parser=as_path
+            metavar="PATH",
+            help="A venv, a conda environment, or an interpreter. \\[default: the active one]",
+            parser=as_path,
         ),
     ] = None,
     requirements: Annotated[

@@ -61,7 +61,7 @@ class ClusterLogsRequest(ControlRequest, frozen=True, kw_only=True, tag="cluster
 
 
 class ClusterScaleRequest(ControlRequest, frozen=True, kw_only=True, tag="cluster_scale"):
-    """Change of how many members a cluster is."""
+    """Change how many members a cluster has."""
 
     answer: ClassVar[Any] = answers.ClusterRow
     name: str

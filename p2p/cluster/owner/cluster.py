@@ -24,6 +24,7 @@ from p2p.cluster.answers import AddressRow, ClusterRow, MemberRow
 from p2p.cluster.deps import Deps
 from p2p.cluster.engines.engine import At, Engine, Program
 from p2p.cluster.engines.engine import address as engine_address
+from p2p.cluster.lists import NOBODY
 from p2p.cluster.member import Member, MemberSpec, open_member, own_folder, registered
 from p2p.cluster.network import http_door
 from p2p.cluster.network.doors import Doors
@@ -173,7 +174,7 @@ class Cluster:
                 for seat in found:
                     await self._join(self._nursery, seat, label)
             if not found:
-                raise NotFound(_nobody(recruiting.refusals))
+                raise NotFound(self._nobody(recruiting.refusals))
             await seat.working.wait()
             if seat.over.is_set():
                 raise NotFound(f"m{seat.index} ({compared(seat.peer)}): {seat.reason}")
@@ -261,7 +262,7 @@ class Cluster:
         spec = self.spec
         found = await recruiting.find(self._wanted, (), spec.wait_s)
         if not found and self._wanted:
-            raise NotFound(_nobody(recruiting.refusals))
+            raise NotFound(self._nobody(recruiting.refusals))
         room = Room(spec.cores, max(spec.memory, OWN_MEMORY), spec.disk)
         own = OwnSeat(self._deps.presence.peer_id, room, self._deps.presence.addresses)
         self._seats = {0: own} | dict(enumerate(found, 1))
@@ -388,7 +389,7 @@ class Cluster:
                     for seat in await recruiting.find(missing, taken, REPLACE_INTERVAL_S):
                         await self._join(nursery, seat, "")
                         missing -= 1
-            self._missing = "" if missing <= 0 else self._missing or _nobody(recruiting.refusals)
+            self._missing = "" if missing <= 0 else self._missing or self._nobody(recruiting.refusals)
 
     async def _join(self, nursery: trio.Nursery, seat: LentSeat, label: str) -> None:
         """Makes a newcomer a member of the cluster that runs."""
@@ -443,21 +444,23 @@ class Cluster:
         hints = [parse_peer(text) for text in self.spec.peers]
         return Recruiting(self._deps, ask, self._deps.lists.peers("trust"), hints)
 
+    def _nobody(self, refusals: Mapping[str, str]) -> str:
+        """Why no peer is a member, or none more, and what to do."""
+        if not refusals:
+            return "No other peer was found that lends. List more of those that do: shoal cluster trust PEER"
+        reasons = "; ".join(f"{who}: {why}" for who, why in sorted(refusals.items()))
+        listing = (
+            f" Who is to lend to you lists you there: shoal cluster allow {to_text(self._deps.presence.peer_id)}"
+            if NOBODY in refusals.values()
+            else ""
+        )
+        return f"No peer lends what was asked for ({reasons}).{listing}"
+
     def _named(self) -> tuple[wire.ClusterMember, ...]:
         return tuple(
             wire.ClusterMember(index, seat.peer, seat.epoch, tuple((one.host, one.port) for one in seat.addresses[:8]))
             for index, seat in sorted(self._seats.items())
         )
-
-
-def _nobody(refusals: Mapping[str, str]) -> str:
-    if not refusals:
-        return (
-            "No peer was asked: none is trusted. List those who lend to you with `shoal cluster trust PEER`, "
-            "or name one with --peer PEER@HOST:PORT."
-        )
-    reasons = "; ".join(f"{who}: {why}" for who, why in sorted(refusals.items()))
-    return f"No peer lends what was asked for ({reasons})."
 
 
 def _write_keys(folder: Path, keys: Mapping[str, bytes]) -> None:

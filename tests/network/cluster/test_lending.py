@@ -8,12 +8,14 @@ import msgspec
 import pytest
 import trio
 
-from p2p.cluster.clusters import NOBODY
+from p2p.cluster.lists import NOBODY
+from p2p.cluster.spec import ClusterSpec
 from p2p.control.protocol import VolunteerRequest
-from p2p.errors import ConfigError, PeerError
+from p2p.errors import ConfigError, NotFound, PeerError
 from p2p.ids import to_text
 from p2p.net.connection import Connection
 from p2p.node import Node
+from p2p.progress import Progress
 from p2p.wire import cluster as wire
 from p2p.wire.messages import Failed
 from tests.support.clusters.native import UIDS, needs_bubblewrap
@@ -78,6 +80,13 @@ async def test_the_list_can_be_changed_while_the_peer_runs_and_is_kept(world: Wo
     assert isinstance(await reply(owner, member), wire.RefuseAllocation)
     with pytest.raises(ConfigError, match="this peer itself"):
         await member.clusters.change_list("allow", to_text(member.peer_id), remove=False)
+
+
+async def test_who_trusts_nobody_is_told_so_before_an_environment_is_packed(world: World) -> None:
+    owner = await world.peer("owner", stays=True)
+    spec = ClusterSpec(engine="dask", environment=str(world.folder / "none"))
+    with pytest.raises(NotFound, match="shoal cluster trust PEER"):
+        await owner.clusters.start(spec, Progress())
 
 
 async def test_nobody_gets_more_than_there_is_and_what_is_given_back_is_free(world: World) -> None:
