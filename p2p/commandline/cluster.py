@@ -193,7 +193,7 @@ def stop(name: Name, as_json: Json = False) -> None:
             print_answer(as_text(answer))
         terminal.note(f"The cluster {name} is stopped, and nothing is left of it on its members.")
 
-    perform(ClusterStopRequest(name=name), None, show)
+    perform(ClusterStopRequest(name=name), None, show, interrupted="The cluster is being stopped all the same.")
 
 
 def _own_files(argv: list[str]) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from p2p import causes, private
 from p2p.core.shares.manifest import ShareLimits
 from p2p.environments.binding import Bound, bound
 from p2p.environments.examining import examine
-from p2p.environments.packs import Packs
+from p2p.environments.packs import Need, Packs
 from p2p.errors import BadData, ConfigError, NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.progress import Progress
@@ -75,12 +75,14 @@ class Environments:
         self._turns: defaultdict[ShareId, trio.Lock] = defaultdict(trio.Lock)
 
     @asynccontextmanager
-    async def own(self, source: str, progress: Progress, include: Sequence[str] = ()) -> AsyncIterator[Own]:
+    async def own(
+        self, source: str, progress: Progress, include: Sequence[str] = (), need: Need | None = None
+    ) -> AsyncIterator[Own]:
         """The user's environment at a path, packed if it has changed, kept while the body runs. Raises ShoalError.
 
-        `include` is as in `packing.plan`.
+        `include` is as in `packing.plan`, `need` as in `Packs.pack`.
         """
-        made = await self.packs.pack(Path(source), None, include, (), progress)
+        made = await self.packs.pack(Path(source), None, include, (), progress, need)
         share = made.shared.share_id
         with self.packs.using(share):
             yield Own(share, await self._disk.run(bound, made.folder))

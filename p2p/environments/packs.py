@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -18,7 +19,7 @@ from p2p import causes, private
 from p2p.environments import packing
 from p2p.environments.listing import LeftOut
 from p2p.environments.packing import Packed, Plan
-from p2p.errors import NotFound, StorageError
+from p2p.errors import ConfigError, NotFound, StorageError
 from p2p.ids import ShareId
 from p2p.progress import Progress
 from p2p.sharing.share import Shared, Sharing
@@ -52,6 +53,13 @@ class Made(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Need(NamedTuple):
+    """A package that an environment must have, and what pip installs for that."""
+
+    package: str
+    requirement: str
+
+
 class Packs:
     """Packs environments into `folder`, one at a time, and shares them with those who may read such shares."""
 
@@ -64,17 +72,29 @@ class Packs:
         self._used: Counter[ShareId] = Counter()
 
     async def pack(
-        self, source: Path, name: str | None, include: Sequence[str], more: Sequence[Path], progress: Progress
+        self,
+        source: Path,
+        name: str | None,
+        include: Sequence[str],
+        more: Sequence[Path],
+        progress: Progress,
+        need: Need | None = None,
     ) -> Made:
         """Packs the environment at a path, unless that was done and nothing has changed, and shares it.
 
-        `name`: the share's; None: that of the environment's folder. Raises as `packing.plan` and `packing.pack` do.
+        `name`: the share's; None: that of the environment's folder. An environment without what is needed is not
+        packed: ConfigError. Raises as `packing.plan` and `packing.pack` do.
         """
         started = trio.current_time()
         check = trio.from_thread.check_cancelled
         async with self._turn:
             progress.state = "looking for the environment's files"
             planned = await self._disk.run_long(packing.plan, source, include, more, check)
+            if need is not None and all(one.name != need.package for one in planned.found.packages):
+                raise ConfigError(
+                    f"The environment {source} has no {need.package}. "
+                    f'Install it there: {planned.found.executable} -m pip install "{need.requirement}"'
+                )
             where = self._folder / planned.key[:32]
             record = await self._disk.run_long(_current, where)
             fresh = record is None

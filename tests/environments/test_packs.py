@@ -7,7 +7,7 @@ import pytest
 
 from p2p.control.answers import PackAnswer
 from p2p.control.protocol import PackRequest
-from p2p.environments.packs import Packs
+from p2p.environments.packs import Need, Packs
 from p2p.errors import ConfigError
 from p2p.ids import ShareId, from_text
 from p2p.node import Node
@@ -46,6 +46,14 @@ async def test_it_is_packed_once_and_restricted(world: World, owner: Node, made:
     third = await packed(owner, made)
     assert (third.packed, third.id) == (True, first.id)
     assert (Path(third.folder) / "trees").exists()
+
+
+async def test_an_environment_without_what_is_needed_is_not_packed(owner: Node, made: Made) -> None:
+    packs, progress = Packs(owner.home / "environments" / "needs", owner.sharing, owner.disk), Progress()
+    with pytest.raises(ConfigError, match=r"has no dask\..*pip install \"dask\[complete\]\""):
+        await packs.pack(made.venv, None, [], [], progress, Need("dask", "dask[complete]"))
+    assert progress.state == "looking for the environment's files"
+    assert (await packs.pack(made.venv, None, [], [], progress, Need("thing", "thing"))).fresh
 
 
 async def test_those_not_used_for_longest_make_room(owner: Node, made: Made) -> None:

@@ -31,6 +31,7 @@ class Dask:
 
     name = "dask"
     package = "distributed"
+    requirement = "dask[complete]"
     ports = (Port("scheduler", _PORT, "tls", "raw"), Port("dashboard", _DASHBOARD, "http", "web"))
 
     inside = _INSIDE

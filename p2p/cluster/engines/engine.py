@@ -52,6 +52,10 @@ class Engine(Protocol):
         """The package that the environment must have."""
 
     @property
+    def requirement(self) -> str:
+        """What pip installs so that the environment has it."""
+
+    @property
     def ports(self) -> tuple[Port, ...]: ...
 
     @property

@@ -38,6 +38,7 @@ from p2p.core.cluster.allocations import State
 from p2p.core.cluster.membership import Standing
 from p2p.core.ledger import Room
 from p2p.environments.environments import Own
+from p2p.environments.packs import Need
 from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError, StorageError
 from p2p.formats import quoted
 from p2p.ids import PeerId, compared, to_text
@@ -239,21 +240,14 @@ class Cluster:
             await stack.enter_async_context(own_folder(deps.disk, self._folder))
             await deps.disk.run(_write_keys, self.keys_folder, self._keys)
             self.progress.state = "packing the environment"
+            need = Need(self._engine.package, self._engine.requirement)
             self._environment = await stack.enter_async_context(
-                deps.environments().own(spec.environment, self.progress, spec.include)
+                deps.environments().own(spec.environment, self.progress, spec.include, need)
             )
-            self._check(self._environment)
             nursery = self._nursery = await stack.enter_async_context(trio.open_nursery())
             await self._become(stack, nursery)
             nursery.start_soon(self._keep_members, nursery)
             await trio.sleep_forever()
-
-    def _check(self, environment: Own) -> None:
-        if all(one.name != self._engine.package for one in environment.bound.description.packages):
-            raise ConfigError(
-                f"The environment {self.spec.environment} has no {self._engine.package}. "
-                f"Install it there, for example: pip install {self._engine.name}"
-            )
 
     async def _become(self, stack: AsyncExitStack, nursery: trio.Nursery) -> None:
         """Gets the members together and starts the engine. Raises ShoalError."""
