@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 MAX_CLUSTERS = 8
 MAX_REASON = 255
+LENT = ".lent"
+"""The folder of what is lent, beside those of this user's clusters: no cluster can have this name."""
 NO_NODE = "A cluster lives in a node, which stays when this command ends. Start one: shoal node"
 
 Emit = Callable[[bytes], Awaitable[None]]
@@ -117,7 +119,7 @@ class Clusters:
         if self._lending is None:
             from p2p.cluster.lending import Lending
 
-            self._lending = Lending(self._deps, self._ledger, self._members, self._folder / "lent")
+            self._lending = Lending(self._deps, self._ledger, self._members, self._folder / LENT)
         await self._lending.converse(connection, ask)
         return True
 
@@ -147,6 +149,9 @@ class Clusters:
         """Starts a cluster. Returns once it runs. Raises ShoalError; if cancelled, the cluster ends."""
         if not self._of_node:
             raise ConfigError(NO_NODE)
+        for ending in list(self._own.values()):
+            if ending.is_stopping:  # whoever interrupts a start and starts again means the same cluster
+                await ending.over.wait()
         if len(self._own) >= MAX_CLUSTERS:
             raise ConfigError(f"{MAX_CLUSTERS} clusters run already. Stop one: shoal cluster stop NAME")
         if any(parse_peer(text).peer_id is None for text in spec.peers):

@@ -127,6 +127,11 @@ class Cluster:
         """Ends the cluster, with all that runs in it."""
         self._scope.cancel()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was stopped, and goes on only until what it does now is given up."""
+        return self._scope.cancel_called
+
     def has(self, peer: PeerId) -> bool:
         """Whether a peer is one of its members."""
         return any(seat.peer == peer for seat in self._seats.values())
