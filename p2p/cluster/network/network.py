@@ -240,7 +240,7 @@ class Network:
             self._met.set()  # another may have its index by now
 
     async def _carry_dialled(self, index: int, turn: int) -> None:
-        other = self._others[index]
+        other = self._at(index)
         if other.addresses:  # another is the first each time: time may pass at one that says nothing
             first = turn % len(other.addresses)
             other = msgspec.structs.replace(other, addresses=other.addresses[first:] + other.addresses[:first])
@@ -260,7 +260,7 @@ class Network:
                 raise Refused(answer.reason)
             if not isinstance(answer, Packets) or (answer.cluster, answer.index) != (self.own.cluster, index):
                 raise ProtocolViolation("no packets, where they belong")
-            if answer.epoch != self._others[index].epoch:
+            if answer.epoch != self._at(index).epoch:
                 raise PeerGone("it is in an epoch of which its owner has not told")
             if not self.members.admits(index, answer.epoch):
                 self.outlived.set()
@@ -269,6 +269,12 @@ class Network:
         finally:
             if connection is not None:
                 connection.close()
+
+    def _at(self, index: int) -> MemberAt:
+        """Where a member is. Raises PeerGone: it may leave in the moment in which its dialling goes on."""
+        if index not in self._others:
+            raise PeerGone("it has left")
+        return self._others[index]
 
     def _clock(self) -> float:
         """The time, without that in which this process was stopped or starved: others were not silent in it."""

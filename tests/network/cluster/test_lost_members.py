@@ -11,7 +11,7 @@ import trio
 from p2p.cluster.network import link, namespace_helper, network
 from p2p.core.cluster import membership
 from p2p.core.cluster.membership import Standing
-from p2p.errors import SandboxFailed
+from p2p.errors import PeerGone, SandboxFailed
 from tests.support.clusters.boxes import Box, boxes
 from tests.support.clusters.members import Member, members
 from tests.support.clusters.programs import PING
@@ -191,3 +191,12 @@ async def test_a_member_that_leaves_is_gone_at_once(two: tuple[list[Box], list[M
     assert zero.network.members.standing(1) is Standing.GONE
     with pytest.raises(ConnectionRefusedError):
         await zero.network.connect("m1", 5300)
+
+
+async def test_a_member_that_leaves_in_the_moment_in_which_it_is_dialled_ends_nothing(
+    two: tuple[list[Box], list[Member]],
+) -> None:
+    _, (_, one) = two
+    await one.network.meet([])
+    with pytest.raises(PeerGone):
+        await one.network._carry_dialled(0, 0)
