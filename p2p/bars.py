@@ -87,9 +87,11 @@ class LiveView:
         else:
             pieces.append(commentary(progress) or progress.state)
         name = shortened(printable(progress.name) or "share", 32)
-        self._bars.update(
-            self._task, description=escape(name), total=size or None, completed=done, detail=" · ".join(pieces)
-        )
+        task = self._bars.tasks[0]
+        if task.total != (size or None):
+            self._bars.reset(self._task)  # it may count as finished, and its spinner stand still
+            task.total = size or None  # for `update`, None is no change
+        self._bars.update(self._task, description=escape(name), completed=done, detail=" · ".join(pieces))
 
     def _update_job(self, view: JobView) -> None:
         """Shows a line with volunteers and rates, and a bar for each stage."""

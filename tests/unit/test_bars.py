@@ -30,9 +30,13 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, *views: JobView) -> list[
     """The lines on the screen after these."""
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stderr", StringIO())
+    return screen(*(Progress(view=view) for view in views))
+
+
+def screen(*told: Progress) -> list[str]:
     live = LiveView()
-    for view in views:
-        live.update(Progress(view=view))
+    for progress in told:
+        live.update(progress)
     live.close()
     with live.console.capture() as captured:
         live.console.print(live.picture())
@@ -123,3 +127,14 @@ def test_a_program_shows_a_job_until_it_ends(monkeypatch: pytest.MonkeyPatch) ->
         display.watch(Job())
         assert ("a note\\x1b[2J" in terminal.getvalue()) == is_terminal
         assert ("2 volunteers" in terminal.getvalue()) == is_terminal
+
+
+def test_what_has_no_size_after_something_that_had_one_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr", StringIO())
+    done, begun = Progress(state="fetching", size=10, done=10), Progress(state="preparing")
+    spinner = "⠋"
+    assert "100%" in screen(done)[0]
+    assert not screen(done)[0].startswith(spinner)
+    assert "%" not in screen(done, begun)[0]
+    assert screen(done, begun)[0].startswith(spinner)
