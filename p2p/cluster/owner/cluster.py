@@ -226,7 +226,8 @@ class Cluster:
         """
         if os.path.basename(name) != name or len(content) > MAX_FILE_BYTES:
             raise ConfigError(f"{quoted(name)} cannot be sent: one file of at most {MAX_FILE_BYTES >> 10} KiB can.")
-        assert self._environment is not None
+        if self._environment is None:
+            raise ConfigError(f"The cluster {self.name} is not running yet: {self.state}.")
         encoded = base64.b64encode(content).decode()
 
         async def ignore(piece: bytes) -> None:
