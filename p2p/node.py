@@ -373,7 +373,7 @@ def _make(
         of_node=not foreground,
     )
     router.add(openings=clusters.openings())
-    readers.allows = lambda share, peer: clusters.is_member(peer)
+    readers.allows = clusters.may_read
 
     # What the user may request.
     passing = (home / JOBS, open_shares.folder)

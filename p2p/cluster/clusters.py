@@ -21,7 +21,7 @@ from p2p.core.cluster.allocations import NOTICE_S
 from p2p.core.ledger import Ledger, Room
 from p2p.errors import ConfigError, NotFound, SandboxFailed
 from p2p.formats import quoted
-from p2p.ids import PeerId
+from p2p.ids import PeerId, ShareId
 from p2p.net.connection import Connection
 from p2p.net.router import Opening
 from p2p.progress import Progress
@@ -102,9 +102,11 @@ class Clusters:
         """Handlers for what other peers may ask."""
         return {wire.AskAllocation: self._asked, wire.Packets: self._packets}
 
-    def is_member(self, peer: PeerId) -> bool:
-        """Whether a peer is a member of a cluster of this peer's user, and so may read what that sends."""
-        return any(cluster.has(peer) for cluster in self._own.values())
+    def may_read(self, share: ShareId, peer: PeerId) -> bool:
+        """Whether a peer may read this environment: it is a member of the cluster that the environment is for."""
+        if self._lending is not None and self._lending.may_read(share, peer):
+            return True
+        return any(cluster.may_read(share, peer) for cluster in list(self._own.values()))
 
     async def _asked(self, connection: Connection, ask: wire.AskAllocation) -> bool:
         if not self._deps.lists.lends_to(connection.ends.peer_id) or not self._of_node:

@@ -49,6 +49,10 @@ class Lending:
         """What is lent, for this peer's user."""
         return tuple(lent.row() for lent in self._lent)
 
+    def may_read(self, share: ShareId, peer: PeerId) -> bool:
+        """Whether a peer may read an environment that this one has as a member: both are in one cluster."""
+        return any(lent.may_read(share, peer) for lent in list(self._lent))
+
     def unlisted(self, owner: PeerId) -> None:
         """Ends what an owner has: it is no longer listed."""
         for lent in self._lent:
@@ -111,12 +115,17 @@ class _Lent:
         self._allocation = Allocation(self._since, ask.seconds)
         self._member: Member | None = None
         self._named: tuple[wire.ClusterMember, ...] = ()
+        self._environment: ShareId | None = None
         self._over = trio.CancelScope()
         self._progress = Progress()
 
     def row(self) -> LentRow:
         age_s = round(trio.current_time() - self._since, 1)
         return LentRow(to_text(self.owner), self._allocation.state.value, *self._room, age_s)
+
+    def may_read(self, share: ShareId, peer: PeerId) -> bool:
+        """Whether this is the environment of the cluster, and that peer a member of it too."""
+        return share == self._environment and any(one.peer == peer for one in self._named)
 
     def leave(self, reason: str, notice_s: float) -> None:
         self._allocation.leave(reason, trio.current_time(), notice_s)
@@ -164,6 +173,7 @@ class _Lent:
                     pass
                 case wire.GrantAllocation() if self._allocation.state is State.OFFERED:
                     self._allocation.move(State.PREPARING, now)
+                    self._named, self._environment = said.members, ShareId(said.environment.share)
                     nursery.start_soon(self._tell)
                     nursery.start_soon(self._prepare, said, members)
                 case wire.ClusterMembers(members=named) if self._allocation.state is not State.OFFERED:
@@ -252,8 +262,7 @@ class _Lent:
                 open_member(spec, deps.presence.contacts, deps.traffic, idle=deps.idle)
             )
             stack.enter_context(registered(members, member))
-            if self._named:
-                await member.rename(self._named)
+            await member.rename(self._named)
             progress.state = "connecting with the other members"
             await member.connected()
             self._allocation.move(State.READY, trio.current_time())

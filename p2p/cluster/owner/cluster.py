@@ -41,7 +41,7 @@ from p2p.environments.environments import Own
 from p2p.environments.packs import Need
 from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError, StorageError
 from p2p.formats import quoted
-from p2p.ids import PeerId, compared, to_text
+from p2p.ids import PeerId, ShareId, compared, to_text
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
 from p2p.wire.link import parse_peer
@@ -132,9 +132,10 @@ class Cluster:
         """Whether it was stopped, and goes on only until what it does now is given up."""
         return self._scope.cancel_called
 
-    def has(self, peer: PeerId) -> bool:
-        """Whether a peer is one of its members."""
-        return any(seat.peer == peer for seat in self._seats.values())
+    def may_read(self, share: ShareId, peer: PeerId) -> bool:
+        """Whether this is the cluster's environment, and that peer one of its members."""
+        is_ours = self._environment is not None and self._environment.share == share
+        return is_ours and any(seat.peer == peer for seat in list(self._seats.values()))
 
     async def run(self) -> None:
         """Makes the cluster, and keeps it until it is stopped; `failure` says why it could not be, or failed."""

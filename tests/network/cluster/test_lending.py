@@ -12,7 +12,7 @@ from p2p.cluster.lists import NOBODY
 from p2p.cluster.spec import ClusterSpec
 from p2p.control.protocol import VolunteerRequest
 from p2p.errors import ConfigError, NotFound, PeerError
-from p2p.ids import to_text
+from p2p.ids import ShareId, to_text
 from p2p.net.connection import Connection
 from p2p.node import Node
 from p2p.progress import Progress
@@ -217,3 +217,20 @@ async def test_room_is_not_kept_for_an_owner_that_does_not_take_it(
         nursery.cancel_scope.cancel()
     assert "silent" in said.reason if words is silent else "not taken" in said.reason
     await until_free(member)
+
+
+async def test_members_read_the_environment_of_their_own_cluster_and_no_other(world: World) -> None:
+    owner, member = await listing(world)
+    other, stranger = await world.peer("other"), await world.peer("stranger")
+    environment, another = ShareId(b"e" * 32), ShareId(b"f" * 32)
+    named = tuple(wire.ClusterMember(index, node.peer_id, 1) for index, node in enumerate((owner, member, other)))
+    async with asking(owner, member) as (connection, _):
+        await connection.send(wire.GrantAllocation(1, 1, wire.BoundShare(environment, ""), named))
+        while not isinstance(await connection.receive(), wire.Preparing):
+            pass
+        may_read = member.clusters.may_read
+        assert may_read(environment, other.peer_id)
+        assert not may_read(another, other.peer_id)
+        assert not may_read(environment, stranger.peer_id)
+    await until_free(member)
+    assert not member.clusters.may_read(environment, other.peer_id)
