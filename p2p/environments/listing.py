@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from p2p import causes
 from p2p.core.shares import names
 from p2p.environments import omissions, trees
 from p2p.environments.omissions import Verdict
@@ -93,7 +94,7 @@ class Listing:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            self.left_out[folder] = f"cannot be read: {error.strerror}"
+            self.left_out[folder] = f"cannot be read: {causes.what(error)}"
             return
         for entry in entries:
             if (tree.only is not None and folder == tree.path and entry.name not in tree.only) or (
@@ -156,7 +157,7 @@ class Listing:
         try:
             status = os.stat(source)
         except OSError as error:
-            self.left_out[path] = "a link that leads nowhere" if os.path.islink(source) else f"{error.strerror}"
+            self.left_out[path] = "a link that leads nowhere" if os.path.islink(source) else causes.what(error)
             return
         included = omissions.is_included(path, self._include)
         real = os.path.realpath(source) if os.path.islink(source) else source

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from p2p import causes
 from p2p.errors import SandboxFailed
 from p2p.sandbox.native import seccomp
 from p2p.sandbox.native.spec import Account
@@ -104,7 +105,7 @@ def _tun_lacks(device: Path) -> list[str]:
     except PermissionError:
         return [f"This user may not open {device}: `sudo chmod 0666 {device}`, which most systems do by themselves."]
     except OSError as error:
-        return [f"{device} does not work ({error.strerror}): `sudo modprobe tun`."]
+        return [f"{device} does not work ({causes.what(error)}): `sudo modprobe tun`."]
     return []
 
 
