@@ -1,6 +1,7 @@
 """What bounds a sandbox on this machine, and by how much each limit can be exceeded, for people to read.
 
-The figures are those of `scripts/bench/overshoot.py`, on two cores, by programs that do nothing else.
+The figures are those of `scripts/bench/overshoot.py`, on two cores, by programs that do nothing else. What the kernel
+keeps for a program, in buffers of sockets and pipes, counts only where there is a control group: see `memory`.
 """
 
 from typing import NamedTuple
