@@ -202,10 +202,10 @@ class Clusters:
         """
         if not argv:
             raise ConfigError("Which command? For example: shoal cluster run NAME -- python my.py")
-        cluster = self._named(name)
+        commands = self._named(name).commands
         for file, content in files.items():
-            await cluster.put(file, content)
-        return answers.RanAnswer(await cluster.command(argv, variables, emit))
+            await commands.put(file, content)
+        return answers.RanAnswer(await commands.run(argv, variables, emit))
 
     async def logs(self, name: str, member: int | None, emit: Emit) -> answers.RanAnswer:
         """Gives the end of what the programs of the engine printed to `emit`."""

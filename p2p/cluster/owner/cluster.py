@@ -6,12 +6,10 @@ The owner's own member is number 0, and has what the engine has one of; so the e
 A member that is lost is replaced while the cluster runs, where another peer offers room. What is missing is said.
 """
 
-import base64
 import logging
 import os
 import platform
-import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -22,13 +20,14 @@ import trio
 from p2p import causes, private
 from p2p.cluster.answers import AddressRow, ClusterRow, MemberRow
 from p2p.cluster.deps import Deps
-from p2p.cluster.engines.engine import At, Engine, Program
+from p2p.cluster.engines.engine import At, Engine
 from p2p.cluster.engines.engine import address as engine_address
 from p2p.cluster.lists import NOBODY
 from p2p.cluster.member import Member, MemberSpec, open_member, own_folder, registered
 from p2p.cluster.network import http_door
 from p2p.cluster.network.doors import Doors
 from p2p.cluster.network.network import Network
+from p2p.cluster.owner.commands import Commands
 from p2p.cluster.owner.programs import Programs, Running
 from p2p.cluster.owner.recruiting import Recruiting
 from p2p.cluster.owner.seats import SEAT, LentSeat, OwnSeat, Seat
@@ -40,7 +39,6 @@ from p2p.core.ledger import Room
 from p2p.environments.environments import Own
 from p2p.environments.packs import Need
 from p2p.errors import ConfigError, NotFound, SandboxFailed, ShoalError, StorageError
-from p2p.formats import quoted
 from p2p.ids import PeerId, ShareId, compared, to_text
 from p2p.progress import Progress
 from p2p.wire import cluster as wire
@@ -55,9 +53,6 @@ REPLACE_INTERVAL_S = 5.0
 WATCH_INTERVAL_S = 0.2
 OWN_MEMORY = 1 << 30
 """What the owner's own member has, at least: the scheduler, and what is run there."""
-STOP_S = 2.0
-MAX_FILE_BYTES = 64 * 1024
-_WRITE = "import base64, sys; open(sys.argv[1], 'wb').write(base64.b64decode(sys.argv[2]))"
 
 
 class Cluster:
@@ -198,45 +193,12 @@ class Cluster:
             seat.end("the owner needs it no longer")
             await seat.over.wait()
 
-    async def command(
-        self, argv: tuple[str, ...], variables: dict[str, str], emit: Callable[[bytes], Awaitable[None]]
-    ) -> int:
-        """Runs a command in the owner's own member. Returns its exit code. If cancelled, the command ends."""
-        if self.state != "running":
+    @property
+    def commands(self) -> Commands:
+        """What runs commands in the owner's own member. Raises ConfigError unless the cluster runs."""
+        if self.state != "running" or self._environment is None:
             raise ConfigError(f"The cluster {self.name} is not running yet: {self.state}.")
-        program = Program("command", argv, "", {**self._engine.inside, **variables})
-        one = await self.programs.start(self._seats[0], program, emit)
-        try:
-            await one.over.wait()
-        finally:
-            if not one.over.is_set():
-                with trio.CancelScope(shield=True), trio.move_on_after(STOP_S):
-                    await one.signal(signal.SIGTERM)
-                    await one.over.wait()
-                with trio.CancelScope(shield=True), trio.move_on_after(STOP_S):
-                    await one.signal(signal.SIGKILL)
-        if one.reason:
-            raise SandboxFailed(f"The command did not run: {one.reason}.")
-        assert one.code is not None
-        return one.code
-
-    async def put(self, name: str, content: bytes) -> None:
-        """Puts a file into the home of the owner's own member. Raises ConfigError, SandboxFailed.
-
-        A program inside writes it: whatever has been put there meanwhile is followed within the sandbox alone.
-        """
-        if os.path.basename(name) != name or len(content) > MAX_FILE_BYTES:
-            raise ConfigError(f"{quoted(name)} cannot be sent: one file of at most {MAX_FILE_BYTES >> 10} KiB can.")
-        if self._environment is None:
-            raise ConfigError(f"The cluster {self.name} is not running yet: {self.state}.")
-        encoded = base64.b64encode(content).decode()
-
-        async def ignore(piece: bytes) -> None:
-            pass
-
-        argv = (self._environment.bound.python, "-I", "-S", "-c", _WRITE, name, encoded)
-        if await self.command(argv, {}, ignore):
-            raise SandboxFailed(f"{quoted(name)} cannot be written in your member: its disk may be full.")
+        return Commands(self.programs, self._seats[0], self._engine.inside, self._environment.bound.python)
 
     # Its life.
 
