@@ -31,7 +31,9 @@ def test_a_node_that_was_killed_goes_on_with_its_fetches(origin: Peer, tmp_path:
         with fetcher.node("--no-lan"):
             with fetcher.start("fetches", "--follow", begun[:8]) as followed:
                 until(lambda: rows(fetcher)[1]["state"] == "running", "the fetch")
-                assert (followed.end().code, followed.out) == (130, "")
+                # Until a command handles Ctrl-C, the system ends it: to a shell, both are 130.
+                assert followed.end().code in {130, -signal.SIGINT}
+                assert followed.out == ""
             assert fetcher.run(*large_one).out.strip() == begun, "the same fetch, without a limit"
             answer = fetcher.run("fetches", "--follow", begun, "--json").json()
             assert answer["paths"] == [str(out / "large.bin")]
