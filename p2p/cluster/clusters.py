@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from p2p.cluster.owner.cluster import Cluster
 
 MAX_CLUSTERS = 8
-MAX_REASON = 255
 LENT = ".lent"
 """The folder of what is lent, beside those of this user's clusters: no cluster can have this name."""
 NO_NODE = "A cluster lives in a node, which stays when this command ends. Start one: shoal node"
@@ -116,7 +115,9 @@ class Clusters:
             await connection.send(wire.RefuseAllocation("paused by its user"))
             return False
         if trouble := await self._readiness.trouble():
-            await connection.send(wire.RefuseAllocation(f"it can have no member now: {trouble}"[:MAX_REASON]))
+            await connection.send(
+                wire.RefuseAllocation(f"it can have no member now: {trouble}"[: wire.MAX_REASON_CHARS])
+            )
             return False
         if self._lending is None:
             from p2p.cluster.lending import Lending

@@ -32,7 +32,6 @@ WATCH_INTERVAL_S = 0.5
 TOLD_INTERVAL_S = 1.0
 FAREWELL_TIMEOUT_S = 2.0
 MAX_ALLOCATIONS = 16
-_REASON_CHARS = 255
 
 
 class Lending:
@@ -74,7 +73,7 @@ class Lending:
         room = Room(ask.room.cores, ask.room.memory, ask.room.disk)
         lent = _Lent(self._deps, connection, ask, room, self._folder / to_text(ask.cluster))
         if reason := self._misfit(ask) or ("" if self._ledger.take(lent, room) else self._too_little(room)):
-            await connection.send(wire.RefuseAllocation(reason[:_REASON_CHARS]))
+            await connection.send(wire.RefuseAllocation(reason[: wire.MAX_REASON_CHARS]))
             return
         self._lent[lent] = None
         try:
@@ -155,7 +154,7 @@ class _Lent:
         logger.info("allocation for %s: %s", short(self.owner), allocation.reason)
         with suppress(PeerError), trio.move_on_after(FAREWELL_TIMEOUT_S) as farewell:
             farewell.shield = True
-            await self._connection.send(wire.EndAllocation(allocation.reason[:_REASON_CHARS]))
+            await self._connection.send(wire.EndAllocation(allocation.reason[: wire.MAX_REASON_CHARS]))
         if failure is not None:
             raise failure
 
@@ -209,7 +208,7 @@ class _Lent:
                 self._deps.changed()
                 if state is State.LEAVING:
                     notice_s = max(1, round(self._allocation.notice_s(trio.current_time())))
-                    await self._say(wire.EndAllocation(self._allocation.reason[:_REASON_CHARS], notice_s))
+                    await self._say(wire.EndAllocation(self._allocation.reason[: wire.MAX_REASON_CHARS], notice_s))
         self._over.cancel()
 
     async def _tell(self) -> None:
@@ -217,7 +216,7 @@ class _Lent:
         told = wire.Preparing("")
         while self._allocation.state is State.PREPARING:
             progress = self._progress
-            now = wire.Preparing(progress.state[:_REASON_CHARS], progress.done, progress.size)
+            now = wire.Preparing(progress.state[: wire.MAX_REASON_CHARS], progress.done, progress.size)
             if now != told:
                 await self._say(now)
                 told = now
@@ -244,7 +243,7 @@ class _Lent:
         deps, progress, share = self._deps, self._progress, ShareId(grant.environment.share)
         progress.state = "fetching the environment"
         async with AsyncExitStack() as stack:
-            fetched = self._deps.environments().fetched(share, PeerHint(address, self.owner), progress)
+            fetched = deps.environments().fetched(share, PeerHint(address, self.owner), progress)
             bound = await stack.enter_async_context(fetched)
             progress.state, progress.done, progress.size = "opening its sandbox", 0, 0
             spec = MemberSpec(
@@ -255,8 +254,8 @@ class _Lent:
                 members=grant.members,
                 bound=bound,
                 files=dict(grant.files),
-                folder=await stack.enter_async_context(own_folder(self._deps.disk, self._folder)),
-                uids=self._deps.config.uids,
+                folder=await stack.enter_async_context(own_folder(deps.disk, self._folder)),
+                uids=deps.config.uids,
             )
             member = self._member = await stack.enter_async_context(
                 open_member(spec, deps.presence.contacts, deps.traffic, idle=deps.idle)

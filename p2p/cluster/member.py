@@ -34,6 +34,7 @@ from p2p.wire.address import Address
 from p2p.wire.cluster import (
     MAX_MEMBERS,
     MAX_OUTPUT_BYTES,
+    MAX_REASON_CHARS,
     ClusterMember,
     ProcessEnded,
     ProcessOutput,
@@ -124,7 +125,7 @@ class Member:
         try:
             process = await self._sandbox.start(one.asked.argv, variables, one.asked.name)
         except SandboxFailed as error:
-            await self._tell(ProcessEnded(number, -9, str(error)[:255]))
+            await self._tell(ProcessEnded(number, -9, str(error)[:MAX_REASON_CHARS]))
             del self._processes[number]  # only now: programs of which nobody hears the end count too
             return
         await one.begun(process)

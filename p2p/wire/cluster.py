@@ -39,10 +39,12 @@ MAX_VARIABLES = 256
 MAX_FILES = 32
 MAX_FILE_BYTES = 64 * 1024
 MAX_MOUNTS = 16
+MAX_REASON_CHARS = 255
+"""How much of a reason, or of what a member does, is told."""
 
 ClusterId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Id = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-_Short = Annotated[str, msgspec.Meta(max_length=255)]
+_Short = Annotated[str, msgspec.Meta(max_length=MAX_REASON_CHARS)]
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 _Size = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]

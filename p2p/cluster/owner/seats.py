@@ -104,7 +104,6 @@ class LentSeat:
         self._allocation = Allocation(trio.current_time(), ask.seconds)
         self._ask = ask
         self._scope = trio.CancelScope()
-        self._dialled: tuple[Address, ...] = ()
 
     @property
     def state(self) -> str:
